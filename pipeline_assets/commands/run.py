@@ -1,0 +1,198 @@
+"""`pipeline run`: checks the request, opens everything, drives an `Invocation`, and sums up."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline_assets.commands import estimate, summary
+from pipeline_assets.commands.opening import SANDBOX_FOLDER
+from pipeline_assets.commands.progress import Progress
+from pipeline_assets.commands.sandbox_process import point_settings_at, sandbox_server
+from resources.adapters.providers.registry import paid_providers
+from resources.core.config import Settings, load_settings
+from resources.core.errors import UsageError
+from resources.core.models import Phase
+from resources.ingest import ingest
+from resources.platform import Platform
+
+_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+SETTLED, UNSETTLED, INTERRUPTED = 0, 1, 130
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for."""
+
+    file: Path
+    name: str | None
+    column: str | None
+    batch_size: int | None
+    only: str | None
+    sandbox: bool
+    sandbox_url: str | None
+    corpus: Path | None
+    faults: str | None
+    seed: int
+    wait: str
+    max_credits: float | None
+    dry_run: bool
+    as_json: bool
+
+
+def run(request: Request) -> int:
+    """Do it. Returns the exit code.
+
+    Raises:
+        UsageError: bad input; nothing was begun.
+    """
+    started = time.monotonic()
+    wait_s = parse_duration(request.wait)
+    only = _phase(request.only)
+    file = request.file.absolute()
+    with ExitStack() as stack:
+        _check_readable(file)
+        _set_up_sandbox(request, file, stack)
+        settings = _settings(request)
+        if request.dry_run:
+            return estimate.show(settings, file, request.column, as_json=request.as_json)
+        _ask_for_limit(settings)
+        platform = stack.enter_context(_opened(settings))
+        report = ingest(
+            platform.ledger,
+            platform.clock,
+            file,
+            name=request.name,
+            column=request.column,
+            batch_size=settings.batch_size,
+        )
+        progress = stack.enter_context(Progress(platform, is_quiet=request.as_json))
+        progress.say(summary.taken_in(report))
+        return _drive(platform, request, report, only, wait_s, progress, started)
+
+
+def _drive(  # noqa: PLR0913 - the parts of one request, put together once
+    platform: Platform,
+    request: Request,
+    report: object,
+    only: Phase | None,
+    wait_s: float,
+    progress: Progress,
+    started: float,
+) -> int:
+    # Dagster is heavy to import: only after everything that can be refused has been.
+    from dagster._core.errors import DagsterExecutionInterruptedError
+
+    from pipeline_assets.definitions import build_definitions
+    from pipeline_assets.instance import Runs, open_instance
+    from pipeline_assets.invocation import Invocation
+
+    with open_instance(platform.settings) as instance:
+        invocation = Invocation(
+            platform, instance, Runs(instance, build_definitions()), progress.say, only
+        )
+        try:
+            outcome = invocation.run(report, wait_s)  # type: ignore[arg-type]
+        except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+            progress.stop()
+            print(summary.interrupted(request.file), file=sys.stderr)
+            return INTERRUPTED
+    progress.stop()
+    seconds = time.monotonic() - started
+    if request.as_json:
+        print(summary.as_json(platform, outcome, seconds))
+    else:
+        summary.show(platform, outcome, seconds, is_sandbox=_is_sandbox(request))
+    return SETTLED if outcome.is_settled else UNSETTLED
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as 90, 90s, 10m, 1.5h.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,3})?)\s*([smhd]?)\s*", text)
+    if match is None:
+        raise UsageError(f"--wait {text!r} is no duration; write it as 90s, 10m or 2h.")
+    return float(match.group(1)) * _UNITS_S[match.group(2)]
+
+
+def _phase(text: str | None) -> Phase | None:
+    if text is None:
+        return None
+    try:
+        return Phase(text.upper())
+    except ValueError:
+        raise UsageError(f"--only {text!r} is no phase; phases: {', '.join(Phase)}.") from None
+
+
+def _check_readable(file: Path) -> None:
+    if not file.exists():
+        raise UsageError(f"There is no file {file}. Give the path of a CSV, TSV or text file.")
+
+
+def _is_sandbox(request: Request) -> bool:
+    return request.sandbox or request.sandbox_url is not None
+
+
+def _set_up_sandbox(request: Request, file: Path, stack: ExitStack) -> None:
+    if not _is_sandbox(request):
+        if request.corpus or request.faults:
+            raise UsageError("--corpus and --faults need --sandbox.")
+        return
+    load_settings()
+    if request.sandbox_url is not None:
+        url = request.sandbox_url
+    else:
+        arguments = ["--domains", str(file), "--seed", str(request.seed)]
+        if request.corpus is not None:
+            arguments += ["--corpus", str(request.corpus.absolute())]
+        if request.faults is not None:
+            path = Path(request.faults)
+            arguments += ["--faults", str(path.absolute()) if path.exists() else request.faults]
+        url = stack.enter_context(sandbox_server(arguments))
+    point_settings_at(url)
+    os.environ["PIPELINE_HOME"] = str(load_settings().home / SANDBOX_FOLDER)
+
+
+def _settings(request: Request) -> Settings:
+    for name, value in (
+        ("PIPELINE_BATCH_SIZE", request.batch_size),
+        ("PIPELINE_MAX_CREDITS", request.max_credits),
+    ):
+        if value is not None:
+            os.environ[name] = str(value)
+    return load_settings()
+
+
+def _ask_for_limit(settings: Settings) -> None:
+    """A live run that can cost money needs a limit, said or typed."""
+    paid = paid_providers(settings)
+    if not settings.is_live or not paid or settings.max_credits is not None:
+        return
+    names = ", ".join(paid)
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"This run may spend credits at {names}. Say how many at most with --max-credits N; "
+            "--dry-run shows what it would cost."
+        )
+    answer = input(f"This run may spend credits at {names}. How many at most? ")
+    if not answer.strip().isdigit():
+        raise UsageError("No limit was given, so nothing was begun. Use --max-credits N.")
+    os.environ["PIPELINE_MAX_CREDITS"] = answer.strip()
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Platform]:
+    platform = Platform.open(load_settings(home=settings.home))
+    try:
+        yield platform
+    finally:
+        platform.close()

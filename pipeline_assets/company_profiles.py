@@ -1,0 +1,74 @@
+"""company_profiles: one profile per company of a batch, built from what is settled so far."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckSeverity,
+    AssetExecutionContext,
+    AssetKey,
+    MetadataValue,
+    asset,
+)
+
+from pipeline_assets import reporting
+from pipeline_assets.enriched_companies import enriched_companies
+from pipeline_assets.partitions import BATCHES, PROFILES_PER_RUN
+from pipeline_assets.scraped_pages import scraped_pages
+from pipeline_assets.upstream import Upstream
+from resources.dagster_resource import PipelineResource
+from resources.profile_builder import ASSET, CODE_VERSION, BuiltProfiles
+
+COMPLETE_CHECK = "complete"
+UPSTREAM = ("enriched_companies", "scraped_pages")
+
+
+@asset(
+    partitions_def=BATCHES,
+    backfill_policy=PROFILES_PER_RUN,
+    deps=[enriched_companies, scraped_pages],
+    output_required=False,
+    group_name="companies",
+    kinds={"parquet"},
+    owners=["team:data"],
+    code_version=CODE_VERSION,
+    description="Both phases joined: every field with value, source, time and confidence. Built "
+    "from what is settled; says what is missing and is built again when more has settled.",
+)
+def company_profiles(context: AssetExecutionContext, pipeline: PipelineResource) -> Iterator[Any]:
+    platform = pipeline.platform
+    upstream = Upstream(context.instance, UPSTREAM, context.partition_keys)
+    for key in sorted(context.partition_keys):
+        built = platform.profiles.build(key)
+        tags = upstream.tags(
+            key, data_version=built.written.artifact.data_version, code_version=CODE_VERSION
+        )
+        metadata = {
+            "domains": built.written.artifact.rows,
+            "states": MetadataValue.json({s.value: n for s, n in sorted(built.states.items())}),
+            "missing": MetadataValue.json({p.value: n for p, n in built.missing.items()}),
+        }
+        root = str(platform.store.root)
+        context.log_event(
+            reporting.materialization(ASSET, key, built.written, tags, metadata, root)
+        )
+        context.log_event(complete_check(key, built))
+        fill = built.written.fill
+        context.log_event(reporting.filled_check(ASSET, key, fill, "name", 0.5))
+    yield from ()
+
+
+def complete_check(partition: str | None, built: BuiltProfiles) -> AssetCheckEvaluation:
+    """Warns when profiles were built before all of their sources had settled."""
+    missing = {phase.value: n for phase, n in built.missing.items() if n}
+    words = ", ".join(f"{n} of {phase}" for phase, n in missing.items())
+    return AssetCheckEvaluation(
+        asset_key=AssetKey(ASSET),
+        check_name=COMPLETE_CHECK,
+        partition=partition,
+        passed=not missing,
+        severity=AssetCheckSeverity.WARN,
+        description=f"not settled yet: {words}" if missing else "built from all sources",
+        metadata={"missing": MetadataValue.json(missing)},
+    )

@@ -1,0 +1,36 @@
+"""Wiring only: everything Dagster loads."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import Definitions, in_process_executor
+
+from pipeline_assets import checks, jobs
+from pipeline_assets.company_directory import company_directory
+from pipeline_assets.company_profiles import company_profiles
+from pipeline_assets.domain_batches import domain_batches
+from pipeline_assets.enriched_companies import enriched_companies
+from pipeline_assets.schedules import refresh_stale
+from pipeline_assets.scraped_pages import scraped_pages
+from resources.dagster_resource import PipelineResource
+
+
+def build_definitions(resource_overrides: Mapping[str, Any] | None = None) -> Definitions:
+    """Fresh definitions; tests use this door to bring resources of their own."""
+    return Definitions(
+        assets=[
+            domain_batches,
+            enriched_companies,
+            scraped_pages,
+            company_profiles,
+            company_directory,
+        ],
+        asset_checks=checks.ALL,
+        jobs=jobs.ALL,
+        schedules=[refresh_stale],
+        resources={"pipeline": PipelineResource(), **(resource_overrides or {})},
+        executor=in_process_executor,
+    )
+
+
+defs = build_definitions()

@@ -1,0 +1,121 @@
+"""Where Dagster lives: sets its home and ours, opens the instance, runs jobs in this process.
+
+Also reaps runs that this machine's earlier commands left behind when they were killed: Dagster
+shows such a run STARTED for ever. Uses calls that Dagster does not document (it is pinned).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dagster import (
+    AssetKey,
+    DagsterInstance,
+    DagsterRunStatus,
+    Definitions,
+    ExecuteInProcessResult,
+    RunsFilter,
+)
+
+from pipeline_assets.partitions import BATCHES
+from pipeline_assets.schedules import RANGE_END, RANGE_START
+from resources.adapters.ledger.workers import ProcessIdentity, current_process, is_process_gone
+from resources.core.config import PROJECT_ROOT, Settings
+
+HOST_TAG, BOOT_TAG = "pipeline/host", "pipeline/boot"
+PID_TAG, STARTED_TAG = "pipeline/pid", "pipeline/process_started"
+_UNENDED = [
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.CANCELING,
+    DagsterRunStatus.NOT_STARTED,
+]
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def set_homes(settings: Settings) -> None:
+    """Point Dagster at this project and at the settings' home, whatever the current directory."""
+    os.environ["DAGSTER_HOME"] = str(PROJECT_ROOT)
+    os.environ["PIPELINE_HOME"] = str(settings.home)
+
+
+class Runs:
+    """Runs jobs of the definitions in this process, on the shared instance."""
+
+    def __init__(self, instance: DagsterInstance, definitions: Definitions) -> None:
+        self._instance = instance
+        self._definitions = definitions
+
+    def add_partitions(self, keys: Sequence[str]) -> None:
+        """Make batches known as partitions; known ones stay as they are."""
+        known = set(self._instance.get_dynamic_partitions(str(BATCHES.name)))
+        new = [key for key in keys if key not in known]
+        if new:
+            self._instance.add_dynamic_partitions(str(BATCHES.name), new)
+
+    def all_partitions(self) -> Sequence[str]:
+        """All partitions in Dagster's order."""
+        return self._instance.get_dynamic_partitions(str(BATCHES.name))
+
+    def unrecorded(self, asset: str, keys: Sequence[str]) -> list[str]:
+        """Those partitions that Dagster does not show as materialised."""
+        found = self._instance.get_status_by_partition(AssetKey(asset), list(keys), BATCHES)
+        statuses = found or {}
+        return [
+            key
+            for key in keys
+            if (status := statuses.get(key)) is None or status.value != "MATERIALIZED"
+        ]
+
+    def run(self, job: str, tags: Mapping[str, str]) -> ExecuteInProcessResult:
+        """Run a job to its end here; its failure is in the result, not raised."""
+        identity = current_process()
+        return self._definitions.resolve_job_def(job).execute_in_process(
+            run_config=_QUIET,
+            instance=self._instance,
+            raise_on_error=False,
+            tags={
+                HOST_TAG: identity.host,
+                BOOT_TAG: identity.boot_id,
+                PID_TAG: str(identity.pid),
+                STARTED_TAG: str(identity.process_started),
+                **tags,
+            },
+        )
+
+    def run_range(
+        self, job: str, start: str, end: str, tags: Mapping[str, str]
+    ) -> ExecuteInProcessResult:
+        """Run a job over a contiguous range of partitions."""
+        return self.run(job, {RANGE_START: start, RANGE_END: end, **tags})
+
+    def reap(self) -> list[str]:
+        """Report runs whose process is certainly gone as failed. Returns their ids."""
+        reaped = []
+        for run in self._instance.get_runs(RunsFilter(statuses=_UNENDED)):
+            identity = _identity_of(run.tags)
+            if identity is None or not is_process_gone(identity):
+                continue
+            self._instance.report_run_failed(
+                run, "The process that worked on this run is gone; what it finished is kept."
+            )
+            reaped.append(run.run_id)
+        return reaped
+
+
+def _identity_of(tags: Mapping[str, str]) -> ProcessIdentity | None:
+    try:
+        return ProcessIdentity(
+            tags[HOST_TAG], tags[BOOT_TAG], int(tags[PID_TAG]), float(tags[STARTED_TAG])
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def open_instance(settings: Settings) -> DagsterInstance:
+    """The Dagster instance that `dagster.yaml` describes."""
+    set_homes(settings)
+    Path(settings.home).mkdir(parents=True, exist_ok=True)
+    return DagsterInstance.get()

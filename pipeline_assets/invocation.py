@@ -1,0 +1,187 @@
+"""One `pipeline run`: drives Dagster in this process until a list is settled, as far as it can be.
+
+Phases in order, each in a run of its own over the batches that need it; then profiles and the
+directory where something new has settled; with a time to wait, again as soon as domains are due.
+What is settled costs nothing: a second call does no work.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from dagster import DagsterInstance
+
+from pipeline_assets.instance import Runs
+from pipeline_assets.recording import DUE_ONLY_TAG, SCOPE_TAG
+from pipeline_assets.schedules import JOB_OF
+from resources.adapters.ledger.lists import IngestReport
+from resources.artifact_writer import ASSET_OF, MANIFEST_ASSET
+from resources.core.batches import contiguous_ranges
+from resources.core.errors import RULES, FailureKind, Handling
+from resources.core.models import Phase
+from resources.core.tallies import Tally, sum_up
+from resources.platform import Platform
+from resources.profile_builder import ASSET as PROFILES
+
+FETCHING = (Phase.COMPANY_ENRICHMENT, Phase.PAGE_SCRAPING)
+MAX_PAUSE_S = 30.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one invocation did, and where the list stands.
+
+    Args:
+        ingest: What became of the file's rows.
+        batches: Batch keys of the whole list.
+        tallies: Per phase, the whole list.
+        seconds: Per phase, spent in this invocation.
+        calls: (calls, credits) by provider in this invocation.
+        pages: Pages fetched in this invocation.
+    """
+
+    ingest: IngestReport
+    batches: Sequence[str] = ()
+    unsettled_batches: int = 0
+    tallies: dict[Phase, Tally] = field(default_factory=dict)
+    seconds: dict[Phase, float] = field(default_factory=dict)
+    calls: dict[str, tuple[int, float]] = field(default_factory=dict)
+    pages: int = 0
+
+    @property
+    def is_settled(self) -> bool:
+        return self.unsettled_batches == 0
+
+
+class Invocation:
+    """Works on one list.
+
+    Args:
+        say: Told one line when something begins or is worth knowing.
+        only: Work on this phase alone.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        instance: DagsterInstance,
+        runs: Runs,
+        say: Callable[[str], None],
+        only: Phase | None = None,
+    ) -> None:
+        self._platform = platform
+        self._instance = instance
+        self._runs = runs
+        self._say = say
+        self._only = only
+        self._scope = str(uuid.uuid4())
+        self._seconds: dict[Phase, float] = {}
+        self._started_at = platform.clock.now()
+
+    def run(self, report: IngestReport, wait_s: float) -> Outcome:
+        """Do all that can be done now; then wait and go on for up to `wait_s` seconds."""
+        keys = [batch.key for batch in self._platform.ledger.lists.batches_of(report.list_name)]
+        reaped = self._runs.reap()
+        if reaped:
+            self._say(f"{len(reaped)} run(s) of a killed process were closed; going on from there.")
+        self._take_in(keys)
+        give_up_at = time.monotonic() + wait_s
+        tags = {SCOPE_TAG: self._scope}
+        while True:
+            for phase in self._phases(FETCHING):
+                self._work_on(phase, keys, tags)
+            if Phase.PROFILE_BUILD in self._phases(tuple(Phase)):
+                self._build(keys, tags)
+            pause_s = self._pause(keys)
+            left_s = give_up_at - time.monotonic()
+            if pause_s is None or pause_s > left_s:
+                break
+            self._say(f"Waiting {pause_s:.0f} s until the next domains are due.")
+            time.sleep(pause_s)
+            tags = {SCOPE_TAG: self._scope, DUE_ONLY_TAG: "true"}
+        return self._outcome(report, keys)
+
+    def _phases(self, wanted: Sequence[Phase]) -> Sequence[Phase]:
+        return [phase for phase in wanted if self._only in (None, phase)]
+
+    def _take_in(self, keys: Sequence[str]) -> None:
+        self._runs.add_partitions(keys)
+        missing = self._runs.unrecorded(MANIFEST_ASSET, keys)
+        for start, end in self._ranges(missing):
+            self._runs.run_range("take_in", start, end, {SCOPE_TAG: self._scope})
+
+    def _work_on(self, phase: Phase, keys: Sequence[str], tags: dict[str, str]) -> None:
+        tallies = self._platform.ledger.work.tallies(phase, keys)
+        open_keys = [key for key in keys if tallies[key].unsettled]
+        # Settled in the ledger, but Dagster does not know: a killed run. Logging costs no work.
+        settled = [key for key in keys if not tallies[key].unsettled]
+        wanted = set(open_keys) | set(self._runs.unrecorded(ASSET_OF[phase], settled))
+        if not wanted:
+            return
+        domains = sum(tallies[key].unsettled for key in open_keys)
+        self._say(f"{phase}: {domains} domains in {len(open_keys)} batches.")
+        started = time.monotonic()
+        try:
+            for start, end in self._ranges(wanted, bridge=settled):
+                self._runs.run_range(JOB_OF[phase].name, start, end, tags)
+        finally:
+            spent = time.monotonic() - started
+            self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
+
+    def _build(self, keys: Sequence[str], tags: dict[str, str]) -> None:
+        started = time.monotonic()
+        stale = set(self._platform.profiles.stale(keys))
+        built = set(self._platform.ledger.artifacts.of_asset(PROFILES)) & set(keys)
+        stale |= set(self._runs.unrecorded(PROFILES, sorted(built)))
+        if stale:
+            self._say(f"{Phase.PROFILE_BUILD}: {len(stale)} batches.")
+            for start, end in self._ranges(stale):
+                self._runs.run_range("build_profiles", start, end, tags)
+        if self._platform.directory.is_stale():
+            self._runs.run("write_directory", tags)
+        spent = time.monotonic() - started
+        self._seconds[Phase.PROFILE_BUILD] = self._seconds.get(Phase.PROFILE_BUILD, 0.0) + spent
+
+    def _ranges(
+        self, wanted: set[str] | Sequence[str], bridge: Sequence[str] = ()
+    ) -> list[tuple[str, str]]:
+        if not wanted:
+            return []
+        return contiguous_ranges(self._runs.all_partitions(), set(wanted), bridge=set(bridge))
+
+    def _pause(self, keys: Sequence[str]) -> float | None:
+        """Seconds until something is due again, or None when no wait helps."""
+        now = self._platform.clock.now()
+        pauses = []
+        for phase in self._phases(FETCHING):
+            total = sum_up(self._platform.ledger.work.tallies(phase, keys).values())
+            if total.next_round_at is not None:
+                pauses.append(max(0.05, total.next_round_at - now))
+            if any(_comes_back(kind) for kind in total.waiting_kinds):
+                pauses.append(MAX_PAUSE_S)
+        return min(pauses, default=None)
+
+    def _outcome(self, report: IngestReport, keys: Sequence[str]) -> Outcome:
+        ledger = self._platform.ledger
+        outcome = Outcome(report, keys, seconds=self._seconds)
+        unsettled: set[str] = set()
+        for phase in Phase:
+            tallies = ledger.work.tallies(phase, keys)
+            outcome.tallies[phase] = sum_up(tallies.values())
+            if self._only in (None, phase):
+                unsettled |= {key for key in keys if tallies[key].unsettled}
+        outcome.unsettled_batches = len(unsettled)
+        outcome.calls = ledger.calls.spent(self._scope)
+        outcome.pages = ledger.pages.count_since(self._started_at)
+        return outcome
+
+
+def _comes_back(kind: str) -> bool:
+    """Whether what a domain waits for may end by itself: our network, a dead worker's claims."""
+    if kind not in FailureKind:
+        return True
+    rule = RULES[FailureKind(kind)]
+    return rule.handling is Handling.WAIT and not rule.needs_person

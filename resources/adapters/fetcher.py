@@ -1,0 +1,159 @@
+"""Fetches one page: redirects by hand, sizes bounded, failures classified, retries by policy.
+
+Whether a page may be fetched (robots.txt) and which pages to fetch is not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from random import Random
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from resources.adapters.calling import call_with_retries
+from resources.core.config import FetchSettings
+from resources.core.errors import CallError, Failure, FailureKind
+from resources.core.ports import Clock, Sleep
+from resources.core.redaction import redact
+from resources.core.retry import RetryPolicy, parse_retry_after
+
+HEADERS = {
+    "Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.5",
+    "Accept-Language": "en,*;q=0.5",
+    "Accept-Encoding": "gzip, deflate",
+}
+_REDIRECTS = {301, 302, 303, 307, 308}
+_CHUNK_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back: status, the URL after redirects, headers (lower-case) and the whole body."""
+
+    status: int
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Fetcher:
+    """Fetches over the guarded session.
+
+    Args:
+        session: From `connector.guarded_session`.
+        settings: Limits.
+        random: Source of jitter, seeded by whoever builds it.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        settings: FetchSettings,
+        clock: Clock,
+        random: Random,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._session = session
+        self._settings = settings
+        self._clock = clock
+        self._random = random
+        self._sleep = sleep
+        self._policy = RetryPolicy(attempts=settings.attempts)
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        may_ask: Callable[[str], Awaitable[None]] | None = None,
+        cut_at: int | None = None,
+    ) -> Response:
+        """GET a URL, following redirects.
+
+        Args:
+            may_ask: Called with each URL before it is asked for, the targets of redirects
+                included; raises where it must not be.
+            cut_at: Take only so many bytes of a longer body, instead of refusing it.
+
+        Returns: any answer below 500 other than 408, 425 and 429; the caller judges its status.
+        Raises:
+            CallError: with the failure's kind.
+        """
+        return await call_with_retries(
+            lambda: self._follow(url, may_ask, cut_at),
+            policy=self._policy,
+            random=self._random,
+            sleep=self._sleep,
+            url=url,
+        )
+
+    async def _follow(
+        self, url: str, may_ask: Callable[[str], Awaitable[None]] | None, cut_at: int | None
+    ) -> Response:
+        seen = {url}
+        here = url
+        for _ in range(self._settings.max_redirects + 1):
+            if may_ask is not None:
+                await may_ask(here)
+            response = await self._get(here, cut_at)
+            target = response.headers.get("location")
+            if response.status not in _REDIRECTS or target is None:
+                return response
+            here = urljoin(here, target)
+            _check_scheme(here)
+            if here in seen:
+                raise _failure(FailureKind.MALFORMED, "redirects lead in a circle", here)
+            seen.add(here)
+        limit = self._settings.max_redirects
+        raise _failure(FailureKind.MALFORMED, f"more than {limit} redirects", url)
+
+    async def _get(self, url: str, cut_at: int | None) -> Response:
+        wire = URL(url)
+        if self._settings.connect_to:
+            wire = wire.with_scheme("http")
+        async with self._session.get(wire, headers=HEADERS, allow_redirects=False) as answer:
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            _raise_for_status(answer.status, headers, url, self._clock.now())
+            if answer.status in _REDIRECTS and "location" in headers:
+                return Response(answer.status, url, headers, b"")
+            body = await _read(answer, url, self._settings.max_body_bytes, cut_at)
+        return Response(answer.status, url, headers, body)
+
+
+async def _read(answer: aiohttp.ClientResponse, url: str, most: int, cut_at: int | None) -> bytes:
+    parts = []
+    size = 0
+    async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+        size += len(chunk)
+        if cut_at is not None and size >= cut_at:
+            parts.append(chunk)
+            return b"".join(parts)[:cut_at]
+        if size > most:
+            raise _failure(FailureKind.TOO_LARGE, f"the page is larger than {most} bytes", url)
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _check_scheme(url: str) -> None:
+    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+        raise _failure(FailureKind.MALFORMED, "redirect to something that is no web address", url)
+
+
+def _raise_for_status(status: int, headers: Mapping[str, str], url: str, now: float) -> None:
+    wait_s = parse_retry_after(headers.get("retry-after"), now)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise _failure(FailureKind.RATE_LIMITED, "HTTP 429: too many requests", url, wait_s)
+    if status in {408, 425}:
+        raise _failure(FailureKind.TIMEOUT, f"HTTP {status}", url, wait_s)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise _failure(FailureKind.HTTP_5XX, f"HTTP {status}", url, wait_s)
+
+
+def _failure(
+    kind: FailureKind, message: str, url: str, retry_after_s: float | None = None
+) -> CallError:
+    return CallError(Failure(kind, message, redact(url), retry_after_s=retry_after_s))

@@ -1,0 +1,228 @@
+"""Tables of the ledger, as SQLAlchemy Core. The migrations create them; nothing else does.
+
+Times are seconds since the epoch (UTC). Payloads are zstd-compressed JSON. Types are such that
+SQLite and PostgreSQL take the same schema.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+lists = Table(
+    "lists",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(80), nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+)
+
+ingests = Table(
+    "ingests",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("list_id", ForeignKey("lists.id"), nullable=False, index=True),
+    Column("source", Text, nullable=False),
+    Column("digest", String(128), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("accepted", Integer, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("added", Integer, nullable=False),
+)
+
+rejected_rows = Table(
+    "rejected_rows",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("list_id", ForeignKey("lists.id"), nullable=False, index=True),
+    Column("line", Integer, nullable=False),
+    Column("raw", Text, nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("key", String(80), primary_key=True),
+    Column("list_id", ForeignKey("lists.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("requested_at", Double),
+    UniqueConstraint("list_id", "number"),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("list_id", ForeignKey("lists.id"), primary_key=True),
+    Column("domain", String(255), primary_key=True),
+    Column("batch_key", ForeignKey("batches.key"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("name", Text),
+    Column("country", String(2)),
+    Column("other_names", Text, nullable=False, server_default="[]"),
+    Column("attributes", Text, nullable=False, server_default="{}"),
+    Index("ix_members_batch", "batch_key", "position"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_started", Double, nullable=False),
+    Column("run_id", String(64), index=True),
+    Column("phase", String(40), nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("beat_at", Double, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("waits_until", Double),
+    Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("ended_at", Double),
+    Column("end_reason", Text),
+    Index("ix_workers_open", "ended_at"),
+)
+
+work = Table(
+    "work",
+    metadata,
+    Column("phase", String(40), primary_key=True),
+    Column("domain", String(255), primary_key=True),
+    Column("state", String(20), nullable=False),
+    Column("kind", String(40)),
+    Column("reason", Text),
+    Column("not_before", Double, nullable=False, server_default="0"),
+    Column("asked_to_wait_until", Double, nullable=False, server_default="0"),
+    Column("rounds", Integer, nullable=False, server_default="0"),
+    Column("deaths", Integer, nullable=False, server_default="0"),
+    Column("deaths_alone", Integer, nullable=False, server_default="0"),
+    Column("claimed_by", ForeignKey("workers.id")),
+    Column("claimed_alone", Integer, nullable=False, server_default="0"),
+    Column("code_version", String(40)),
+    Column("data_version", String(64)),
+    Column("revision", Integer, nullable=False, server_default="0"),
+    Column("settled_at", Double),
+    Column("updated_at", Double, nullable=False),
+    Index("ix_work_claimed", "claimed_by"),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("phase", String(40), primary_key=True),
+    Column("domain", String(255), primary_key=True),
+    Column("payload", LargeBinary, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("domain", String(255), nullable=False, index=True),
+    Column("phase", String(40), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("what", String(40), nullable=False),
+    Column("kind", String(40)),
+    Column("message", Text, nullable=False),
+    Column("url", Text),
+    Column("provider", String(40)),
+    Column("rounds", Integer, nullable=False, server_default="0"),
+    Column("worker_id", String(36)),
+    Column("stack", Text),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("provider", String(40), nullable=False),
+    Column("worker_id", String(36)),
+    Column("scope", String(64), nullable=False),
+    Column("sent_at", Double, nullable=False),
+    Column("answered_at", Double),
+    Column("domains", Integer, nullable=False),
+    Column("outcome", String(40)),
+    Column("message", Text),
+    Column("reserved", Double, nullable=False),
+    Column("credits", Double, nullable=False, server_default="0"),
+    Index("ix_calls_scope", "scope", "provider"),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("provider", String(40), primary_key=True),
+    Column("domain", String(255), primary_key=True),
+    Column("call_id", String(36), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("body", LargeBinary),
+    Column("url", Text, nullable=False, server_default=""),
+    Column("credits", Double, nullable=False, server_default="0"),
+    Column("asked", Integer, nullable=False, server_default="1"),
+    Column("at", Double, nullable=False),
+    Index("ix_answers_call", "call_id"),
+)
+
+pages = Table(
+    "pages",
+    metadata,
+    Column("domain", String(255), primary_key=True),
+    Column("url", String(2048), primary_key=True),
+    Column("role", String(20), nullable=False),
+    Column("final_url", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("content_type", Text),
+    Column("body_hash", String(64)),
+    Column("size_bytes", Integer, nullable=False),
+    Column("fetched_at", Double, nullable=False),
+)
+
+robots = Table(
+    "robots",
+    metadata,
+    Column("host", String(300), primary_key=True),
+    Column("status", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("fetched_at", Double, nullable=False),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("asset", String(40), primary_key=True),
+    Column("batch_key", String(80), primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("data_version", String(64), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("at", Double, nullable=False),
+)

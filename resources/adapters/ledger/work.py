@@ -1,0 +1,396 @@
+"""The rows of work: one per phase and domain. Claims, results and counts are queries on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+import zstandard
+from sqlalchemy import Connection, Select, and_, case, func, or_, select, update
+
+from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.schema import events, members, results, work, workers
+from resources.core.errors import Failure, FailureKind, LeaseLost
+from resources.core.models import UNSETTLED, CompanyQuery, DomainTask, Phase, State
+from resources.core.rounds import Change
+from resources.core.tallies import Tally, TallyRow, tally
+
+# Once this many workers have died with a domain in hand it is worked on alone, so that the next
+# death is certainly its own doing (`workers.DEATHS_ALONE_BEFORE_QUARANTINE`).
+DEATHS_BEFORE_ALONE = 2
+KEYS_PER_QUERY = 5_000
+_UNSETTLED = [state.value for state in UNSETTLED]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A domain's newest result in a phase, and its state today."""
+
+    domain: str
+    state: State
+    kind: str | None
+    reason: str | None
+    payload: bytes | None
+    settled_at: float | None
+    not_before: float
+    rounds: int
+
+
+class Work:
+    """Claims, results and counts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -- claims ---------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        worker_id: str,
+        phase: Phase,
+        batch_keys: Sequence[str],
+        limit: int,
+        due_before: float,
+        now: float,
+        *,
+        alone: bool = False,
+    ) -> list[DomainTask]:
+        """Take up to `limit` unsettled, due, unheld domains of the batches, in batch order.
+
+        Args:
+            due_before: Only rows whose not-before time is earlier, epoch seconds.
+            alone: Take one of those in whose hands workers died, instead of the others.
+        """
+        holder = workers.alias()
+        is_suspect = work.c.deaths >= DEATHS_BEFORE_ALONE
+        query = (
+            select(members, work.c.rounds, work.c.settled_at)
+            .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
+            .outerjoin(holder, holder.c.id == work.c.claimed_by)
+            .where(
+                members.c.batch_key.in_(batch_keys),
+                work.c.state.in_(_UNSETTLED),
+                work.c.not_before < due_before,
+                or_(
+                    work.c.claimed_by.is_(None),
+                    holder.c.ended_at.is_not(None),
+                ),
+                is_suspect if alone else ~is_suspect,
+            )
+            .order_by(members.c.batch_key, members.c.position)
+            .limit(1 if alone else limit)
+            .with_for_update(skip_locked=True, of=work)
+        )
+        with self._database.write() as connection:
+            rows = connection.execute(query).all()
+            # A list may hold a domain once only, but two of the batches may share it.
+            found = {row.domain: row for row in rows}
+            if not found:
+                return []
+            connection.execute(
+                update(work)
+                .where(work.c.phase == phase, work.c.domain.in_(list(found)))
+                .values(claimed_by=worker_id, claimed_alone=int(alone), updated_at=now)
+            )
+        return [
+            DomainTask(
+                _query_of(row),
+                row.batch_key,
+                rounds=row.rounds,
+                is_alone=alone,
+                last_settled_at=row.settled_at or 0.0,
+            )
+            for row in found.values()
+        ]
+
+    def settle(
+        self, worker_id: str, phase: Phase, change: Change, code_version: str, now: float
+    ) -> None:
+        """Write an attempt's outcome, if the worker still holds the domain.
+
+        Raises:
+            LeaseLost: it does not; nothing was written.
+        """
+        values: dict[str, object] = {
+            "state": change.state,
+            "kind": change.kind,
+            "reason": change.reason,
+            "rounds": change.rounds,
+            "not_before": change.not_before,
+            "asked_to_wait_until": change.asked_to_wait_until,
+            "claimed_by": None,
+            "claimed_alone": 0,
+            "updated_at": now,
+        }
+        if change.state.is_settled:
+            values |= {
+                "settled_at": now,
+                "code_version": code_version,
+                "data_version": _version_of(change),
+                "revision": work.c.revision + 1,
+            }
+        with self._database.write() as connection:
+            changed = connection.execute(
+                update(work)
+                .where(
+                    work.c.phase == phase,
+                    work.c.domain == change.domain,
+                    work.c.claimed_by == worker_id,
+                )
+                .values(**values)
+            ).rowcount
+            if changed == 0:
+                raise LeaseLost(f"{change.domain} was taken over by another worker")
+            if change.state.is_settled:
+                self._replace_result(connection, phase, change, now)
+            _record_event(connection, phase, change, worker_id, now)
+
+    def _replace_result(
+        self, connection: Connection, phase: Phase, change: Change, now: float
+    ) -> None:
+        if change.payload is None:
+            connection.execute(
+                results.delete().where(results.c.phase == phase, results.c.domain == change.domain)
+            )
+            return
+        connection.execute(
+            self._database.upsert(results, ["phase", "domain"]).values(
+                phase=phase,
+                domain=change.domain,
+                payload=zstandard.compress(change.payload, 3),
+                at=now,
+            )
+        )
+
+    def hold(self, phase: Phase, batch_keys: Sequence[str], failure: Failure, now: float) -> int:
+        """Let all unsettled domains of the batches that nobody holds wait, without a round."""
+        changed = 0
+        with self._database.write() as connection:
+            for keys in _in_parts(batch_keys):
+                mine = select(members.c.domain).where(members.c.batch_key.in_(keys))
+                changed += connection.execute(
+                    update(work)
+                    .where(
+                        work.c.phase == phase,
+                        work.c.domain.in_(mine),
+                        work.c.state.in_(_UNSETTLED),
+                        work.c.claimed_by.is_(None),
+                        # What waits for a reason of its own keeps that reason.
+                        or_(work.c.kind.is_(None), work.c.kind == failure.kind),
+                    )
+                    .values(
+                        state=State.WAITING,
+                        kind=failure.kind,
+                        reason=failure.message,
+                        not_before=now,
+                        updated_at=now,
+                    )
+                ).rowcount
+        return changed
+
+    def make_due(self, phase: Phase, batch_keys: Sequence[str]) -> None:
+        """Let waiting domains be tried at once, but for waits that the other side asked for."""
+        with self._database.write() as connection:
+            for keys in _in_parts(batch_keys):
+                mine = select(members.c.domain).where(members.c.batch_key.in_(keys))
+                connection.execute(
+                    update(work)
+                    .where(
+                        work.c.phase == phase,
+                        work.c.domain.in_(mine),
+                        work.c.state == State.WAITING,
+                        work.c.not_before > work.c.asked_to_wait_until,
+                    )
+                    .values(not_before=work.c.asked_to_wait_until)
+                )
+
+    def expire(
+        self, phase: Phase, batch_keys: Sequence[str], settled_before: float, now: float
+    ) -> int:
+        """Make settled domains that are stale pending again; their results are kept till then."""
+        changed = 0
+        with self._database.write() as connection:
+            for keys in _in_parts(batch_keys):
+                mine = select(members.c.domain).where(members.c.batch_key.in_(keys))
+                changed += connection.execute(
+                    update(work)
+                    .where(
+                        work.c.phase == phase,
+                        work.c.domain.in_(mine),
+                        work.c.state.not_in(_UNSETTLED),
+                        work.c.settled_at < settled_before,
+                    )
+                    .values(state=State.PENDING, kind=None, reason=None, rounds=0, updated_at=now)
+                ).rowcount
+        return changed
+
+    def stale_batches(self, phase: Phase, settled_before: float) -> set[str]:
+        """Batches with a domain that settled before a time (epoch seconds)."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(members.c.batch_key)
+                .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
+                .where(work.c.state.not_in(_UNSETTLED), work.c.settled_at < settled_before)
+                .distinct()
+            )
+            return set(rows.scalars())
+
+    # -- queries --------------------------------------------------------------------------------
+
+    def tallies(self, phase: Phase, batch_keys: Sequence[str]) -> dict[str, Tally]:
+        """Counts per batch; every key asked for is in the answer."""
+        grouped: dict[str, list[TallyRow]] = {key: [] for key in batch_keys}
+        is_held = case((work.c.claimed_by.is_not(None), 1), else_=0)
+        with self._database.read() as connection:
+            for keys in _in_parts(batch_keys):
+                rows = connection.execute(
+                    select(
+                        members.c.batch_key,
+                        work.c.state,
+                        work.c.kind,
+                        func.count().label("n"),
+                        func.sum(is_held).label("held"),
+                        func.sum(work.c.revision).label("revisions"),
+                        func.min(work.c.not_before).label("not_before"),
+                    )
+                    .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
+                    .where(members.c.batch_key.in_(keys))
+                    .group_by(members.c.batch_key, work.c.state, work.c.kind)
+                )
+                for row in rows:
+                    grouped[row.batch_key].append(
+                        TallyRow(
+                            State(row.state),
+                            row.kind,
+                            row.n,
+                            int(row.held),
+                            int(row.revisions),
+                            row.not_before,
+                        )
+                    )
+        return {key: tally(rows) for key, rows in grouped.items()}
+
+    def results(self, phase: Phase, batch_key: str) -> list[StoredResult]:
+        """Every domain of a batch in its order, with its newest result (None where none)."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                _results_query(phase)
+                .where(members.c.batch_key == batch_key)
+                .order_by(members.c.position)
+            ).all()
+        return [_stored(row) for row in rows]
+
+    def result(self, phase: Phase, domain: str) -> StoredResult | None:
+        """One domain's newest result and state, or None when it is in no list."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                _results_query(phase).where(work.c.domain == domain).limit(1)
+            ).first()
+        return _stored(row) if row else None
+
+    def history(self, domain: str) -> list[Mapping[str, object]]:
+        """All that happened to a domain, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(events).where(events.c.domain == domain).order_by(events.c.at, events.c.id)
+            )
+            return [dict(row._mapping) for row in rows]
+
+    def record_profiles(
+        self, batch_key: str, states: Mapping[str, tuple[State, str | None]], now: float
+    ) -> None:
+        """Write where the domains of a batch stand in PROFILE_BUILD (built as one, not claimed)."""
+        by_state: defaultdict[tuple[State, str | None], list[str]] = defaultdict(list)
+        for domain, state in states.items():
+            by_state[state].append(domain)
+        with self._database.write() as connection:
+            for (state, reason), domains in by_state.items():
+                connection.execute(
+                    update(work)
+                    .where(work.c.phase == Phase.PROFILE_BUILD, work.c.domain.in_(domains))
+                    .values(
+                        state=state,
+                        reason=reason,
+                        settled_at=now if state.is_settled else None,
+                        updated_at=now,
+                    )
+                )
+
+
+def _results_query(phase: Phase) -> Select[tuple[object, ...]]:
+    return (
+        select(
+            work.c.domain,
+            work.c.state,
+            work.c.kind,
+            work.c.reason,
+            work.c.settled_at,
+            work.c.not_before,
+            work.c.rounds,
+            results.c.payload,
+        )
+        .select_from(members)
+        .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
+        .outerjoin(
+            results, and_(results.c.domain == work.c.domain, results.c.phase == work.c.phase)
+        )
+    )
+
+
+def _stored(row: object) -> StoredResult:
+    values = row._mapping  # type: ignore[attr-defined]
+    payload = values["payload"]
+    return StoredResult(
+        domain=values["domain"],
+        state=State(values["state"]),
+        kind=values["kind"],
+        reason=values["reason"],
+        payload=zstandard.decompress(payload) if payload is not None else None,
+        settled_at=values["settled_at"],
+        not_before=values["not_before"],
+        rounds=values["rounds"],
+    )
+
+
+def _query_of(row: object) -> CompanyQuery:
+    values = row._mapping  # type: ignore[attr-defined]
+    return CompanyQuery(
+        domain=values["domain"],
+        name=values["name"],
+        country=values["country"],
+        other_names=tuple(orjson.loads(values["other_names"])),
+    )
+
+
+def _version_of(change: Change) -> str:
+    content = change.payload or f"{change.state}:{change.kind}".encode()
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _record_event(
+    connection: Connection, phase: Phase, change: Change, worker_id: str, now: float
+) -> None:
+    failure = change.failure
+    connection.execute(
+        events.insert().values(
+            domain=change.domain,
+            phase=phase,
+            at=now,
+            what=change.state.value,
+            kind=change.kind,
+            message=change.reason or "",
+            url=failure.url if failure else None,
+            provider=failure.provider if failure else None,
+            rounds=change.rounds,
+            worker_id=worker_id,
+            stack=failure.stack if failure and failure.kind is FailureKind.BUG else None,
+        )
+    )
+
+
+def _in_parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        yield keys[start : start + KEYS_PER_QUERY]

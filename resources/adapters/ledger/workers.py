@@ -1,0 +1,205 @@
+"""Workers: the processes that hold claims, who they are, and whether they live.
+
+A worker is told apart from a later process with the same pid by host, boot id, pid and process
+start time; nobody counts as dead (or is signalled) unless that is certain. One lease covers all
+claims of a worker and is renewed by its beat.
+"""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from sqlalchemy import and_, func, select, update
+
+from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.schema import work, workers
+from resources.core.errors import FailureKind, LeaseLost
+from resources.core.models import UNSETTLED, Phase, State
+
+# Once as many workers have died with a domain alone in hand, it is certain that the domain does it.
+DEATHS_ALONE_BEFORE_QUARANTINE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """What tells one process from every other, also after a restart."""
+
+    host: str
+    boot_id: str
+    pid: int
+    process_started: float
+
+
+def current_process() -> ProcessIdentity:
+    """The identity of this process."""
+    process = psutil.Process()
+    return ProcessIdentity(socket.gethostname(), _boot_id(), process.pid, process.create_time())
+
+
+def _boot_id() -> str:
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else f"{psutil.boot_time():.0f}"
+
+
+def is_process_gone(identity: ProcessIdentity) -> bool:
+    """Whether the process has certainly ended; False where that can't be known from here."""
+    if identity.host != socket.gethostname():
+        return False
+    if identity.boot_id != _boot_id():
+        return True
+    try:
+        process = psutil.Process(identity.pid)
+        same = abs(process.create_time() - identity.process_started) < 0.02
+        return not same or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+class Workers:
+    """Rows of workers: begin, beat, end, and what a dead one leaves behind."""
+
+    def __init__(self, database: Database, lease_s: float) -> None:
+        self._database = database
+        self.lease_s = lease_s
+
+    def begin(self, phase: Phase, run_id: str | None, now: float) -> str:
+        """Register this process as a worker. Returns its id."""
+        worker_id = str(uuid.uuid4())
+        identity = current_process()
+        with self._database.write() as connection:
+            connection.execute(
+                workers.insert().values(
+                    id=worker_id,
+                    host=identity.host,
+                    boot_id=identity.boot_id,
+                    pid=identity.pid,
+                    process_started=identity.process_started,
+                    run_id=run_id,
+                    phase=phase,
+                    started_at=now,
+                    beat_at=now,
+                    lease_until=now + self.lease_s,
+                    done=0,
+                    total=0,
+                )
+            )
+        return worker_id
+
+    def beat(self, worker_id: str, now: float, done: int, total: int) -> None:
+        """Renew the lease of all claims.
+
+        Raises:
+            LeaseLost: somebody has declared this worker dead; it must stop writing.
+        """
+        with self._database.write() as connection:
+            changed = connection.execute(
+                update(workers)
+                .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
+                .values(beat_at=now, lease_until=now + self.lease_s, done=done, total=total)
+            ).rowcount
+        if changed == 0:
+            raise LeaseLost(f"worker {worker_id} was declared dead while it was running")
+
+    def end(self, worker_id: str, now: float, reason: str) -> None:
+        """End an own worker and give its claims back untouched."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(work)
+                .where(work.c.claimed_by == worker_id)
+                .values(claimed_by=None, claimed_alone=0)
+            )
+            connection.execute(
+                update(workers)
+                .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
+                .values(ended_at=now, end_reason=reason)
+            )
+
+    def bury_dead(self, now: float) -> list[str]:
+        """End workers that are certainly dead, or whose lease has run out.
+
+        What they had in hand becomes claimable again, with the death noted: a domain in whose
+        hands workers keep dying is worked on alone, and in the end quarantined.
+
+        Returns: run ids of the workers that were ended (those that had one).
+        """
+        with self._database.read() as connection:
+            rows = connection.execute(select(workers).where(workers.c.ended_at.is_(None))).all()
+        dead = [
+            row
+            for row in rows
+            if row.lease_until < now
+            or is_process_gone(ProcessIdentity(row.host, row.boot_id, row.pid, row.process_started))
+        ]
+        for row in dead:
+            self._bury(row.id, row.lease_until, now)
+        return [row.run_id for row in dead if row.run_id]
+
+    def _bury(self, worker_id: str, seen_lease: float, now: float) -> None:
+        with self._database.write() as connection:
+            changed = connection.execute(
+                update(workers)
+                .where(
+                    workers.c.id == worker_id,
+                    workers.c.ended_at.is_(None),
+                    # It may have beaten since we looked: then it lives.
+                    workers.c.lease_until == seen_lease,
+                )
+                .values(ended_at=now, end_reason="died")
+            ).rowcount
+            if changed == 0:
+                return
+            unsettled = work.c.state.in_([s.value for s in UNSETTLED])
+            connection.execute(
+                update(work)
+                .where(work.c.claimed_by == worker_id, unsettled)
+                .values(
+                    deaths=work.c.deaths + 1,
+                    deaths_alone=work.c.deaths_alone + work.c.claimed_alone,
+                    claimed_by=None,
+                    claimed_alone=0,
+                )
+            )
+            connection.execute(
+                update(work).where(work.c.claimed_by == worker_id).values(claimed_by=None)
+            )
+            connection.execute(
+                update(work)
+                .where(
+                    unsettled,
+                    work.c.deaths_alone >= DEATHS_ALONE_BEFORE_QUARANTINE,
+                )
+                .values(
+                    state=State.QUARANTINED,
+                    kind=FailureKind.BUG,
+                    reason="The worker process died each time it worked on this domain alone.",
+                    settled_at=now,
+                    revision=work.c.revision + 1,
+                    updated_at=now,
+                )
+            )
+
+    def live_count(self, now: float) -> int:
+        """Workers that are neither ended nor past their lease."""
+        with self._database.read() as connection:
+            return int(
+                connection.execute(
+                    select(func.count())
+                    .select_from(workers)
+                    .where(and_(workers.c.ended_at.is_(None), workers.c.lease_until >= now))
+                ).scalar_one()
+            )
+
+    def is_run_dead(self, run_id: str) -> bool:
+        """Whether a run had workers and all of them have died."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(workers.c.end_reason).where(workers.c.run_id == run_id)
+            ).all()
+        return bool(rows) and all(row.end_reason == "died" for row in rows)
+
+
+__all__ = ["ProcessIdentity", "Workers", "current_process", "is_process_gone"]

@@ -1,0 +1,73 @@
+"""Builds the providers of the chain that can be used: those without a key they need are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import httpx
+
+from resources.adapters.providers import people_data_labs, wikidata
+from resources.adapters.providers.people_data_labs import PeopleDataLabs
+from resources.adapters.providers.rdap import Rdap
+from resources.adapters.providers.wikidata import Wikidata
+from resources.adapters.suffix_list import bundled_rules
+from resources.core.config import ProviderSettings, Settings
+from resources.core.errors import UsageError
+from resources.core.ports import Clock, Provider
+
+Build = Callable[[httpx.AsyncClient, ProviderSettings, Clock], Provider | None]
+
+
+def _pdl(client: httpx.AsyncClient, own: ProviderSettings, clock: Clock) -> Provider | None:
+    if own.api_key is None:
+        return None
+    return PeopleDataLabs(
+        client,
+        api_key=own.api_key,
+        clock=clock,
+        suffixes=bundled_rules(),
+        base_url=own.base_url or people_data_labs.BASE_URL,
+    )
+
+
+def _wikidata(client: httpx.AsyncClient, own: ProviderSettings, clock: Clock) -> Provider:
+    return Wikidata(
+        client, clock=clock, suffixes=bundled_rules(), base_url=own.base_url or wikidata.BASE_URL
+    )
+
+
+def _rdap(client: httpx.AsyncClient, own: ProviderSettings, clock: Clock) -> Provider:
+    return Rdap(client, clock=clock, base_url=own.base_url)
+
+
+KNOWN: Mapping[str, Build] = {"pdl": _pdl, "wikidata": _wikidata, "rdap": _rdap}
+PAID = frozenset({"pdl"})
+
+
+def build_providers(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> list[Provider]:
+    """The chain's providers in order.
+
+    Raises:
+        UsageError: the chain names a provider that does not exist.
+    """
+    providers = []
+    for name in settings.chain:
+        build = KNOWN.get(name)
+        if build is None:
+            raise UsageError(
+                f"Setting PIPELINE_CHAIN names {name!r}, which is no provider; "
+                f"there are: {', '.join(KNOWN)}."
+            )
+        provider = build(client, getattr(settings.providers, name), clock)
+        if provider is not None:
+            providers.append(provider)
+    return providers
+
+
+def paid_providers(settings: Settings) -> list[str]:
+    """Paid providers of the chain that have a key, and so may cost money."""
+    return [
+        name
+        for name in settings.chain
+        if name in PAID and getattr(settings.providers, name).api_key is not None
+    ]

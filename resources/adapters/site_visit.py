@@ -1,0 +1,222 @@
+"""The phase PAGE_SCRAPING: visits one site: robots.txt, home page, the few pages that matter.
+
+A page's body is in the store and its row in the ledger before anything is made of it, so that an
+interrupted visit goes on where it stopped and fetches nothing twice. When a site is done:
+design.md, "When is a domain done?": when its home page is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from resources.adapters.fetcher import Fetcher, Response
+from resources.adapters.ledger import Ledger
+from resources.adapters.ledger.commits import CommitQueue
+from resources.adapters.ledger.pages import PageRow
+from resources.adapters.network import NetworkCheck
+from resources.adapters.robots import Robots
+from resources.adapters.store import Store
+from resources.core.config import FetchSettings
+from resources.core.errors import CallError, Failure, FailureKind
+from resources.core.extract import ScrapedPage, choose_pages, extract_page, to_json
+from resources.core.models import DomainTask, Phase, Settled, State
+from resources.core.ports import Clock
+
+CODE_VERSION = "1"
+HOME = "home"
+_TRY_NEXT_FORM = {
+    FailureKind.CONNECT,
+    FailureKind.TLS,
+    FailureKind.TLS_CERTIFICATE,
+    FailureKind.NO_SUCH_HOST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Visited:
+    row: PageRow
+    page: ScrapedPage
+
+
+class SiteVisit:
+    """Scrapes one site per attempt. One instance serves all domains of a run."""
+
+    phase = Phase.PAGE_SCRAPING
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        robots: Robots,
+        network: NetworkCheck,
+        ledger: Ledger,
+        commits: CommitQueue,
+        store: Store,
+        clock: Clock,
+        settings: FetchSettings,
+    ) -> None:
+        self._fetcher = fetcher
+        self._robots = robots
+        self._network = network
+        self._ledger = ledger
+        self._commits = commits
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self.concurrency = settings.concurrency
+
+    async def attempt(self, task: DomainTask) -> Settled | Failure:
+        """Visit the site once."""
+        known = self._ledger.pages.of_domain(task.domain, task.last_settled_at)
+        try:
+            home = await self._home(task, known)
+        except CallError as error:
+            return (await self._network.explain(error)).failure
+        refusal = _refusal_of(home)
+        if refusal is not None:
+            return refusal
+        pages, failed = await self._others(task, home, known)
+        result = _result(home, pages, failed)
+        return Settled(State.SUCCEEDED, payload=orjson.dumps(result, option=orjson.OPT_SORT_KEYS))
+
+    async def _home(self, task: DomainTask, known: Mapping[str, PageRow]) -> _Visited:
+        """The home page, in the first of its forms that answers."""
+        first_error: CallError | None = None
+        for url in _home_urls(task.domain):
+            try:
+                return await self._page(task, url, HOME, known)
+            except CallError as error:
+                first_error = first_error or error
+                if error.failure.kind not in _TRY_NEXT_FORM:
+                    raise
+        assert first_error is not None
+        raise first_error
+
+    async def _others(
+        self, task: DomainTask, home: _Visited, known: Mapping[str, PageRow]
+    ) -> tuple[list[_Visited], list[dict[str, Any]]]:
+        site = urlsplit(home.row.final_url).hostname or task.domain
+        choices = choose_pages(home.page, site, limit=self._settings.pages_per_site - 1)
+        room = asyncio.Semaphore(self._settings.connections_per_host)
+        failed: list[dict[str, Any]] = []
+
+        async def visit(url: str, kind: str) -> _Visited | None:
+            async with room:
+                try:
+                    return await self._page(task, url, kind, known)
+                except CallError as error:
+                    if error.failure.kind in {FailureKind.STORE, FailureKind.BUG}:
+                        raise
+                    failed.append({"url": url, "role": kind, "kind": error.failure.kind})
+                    return None
+
+        found = await asyncio.gather(*(visit(choice.url, choice.kind) for choice in choices))
+        visited = [v for v in found if v is not None and v.row.status < HTTPStatus.BAD_REQUEST]
+        failed += [
+            {"url": v.row.url, "role": v.row.role, "kind": f"http_{v.row.status}"}
+            for v in found
+            if v is not None and v.row.status >= HTTPStatus.BAD_REQUEST
+        ]
+        return _without_copies(home, visited), sorted(failed, key=lambda item: item["url"])
+
+    async def _page(
+        self, task: DomainTask, url: str, role: str, known: Mapping[str, PageRow]
+    ) -> _Visited:
+        row = known.get(url)
+        if row is not None:
+            body = self._store.read_body(row.body_hash) if row.body_hash else b""
+            if body is not None:
+                return _Visited(row, self._extract(body, row, task))
+        response = await self._fetcher.fetch(url, may_ask=self._may_ask)
+        row = await self._keep(task.domain, url, role, response)
+        return _Visited(row, self._extract(response.body, row, task))
+
+    async def _may_ask(self, url: str) -> None:
+        rules = await self._robots.rules(url)
+        if not rules.may_fetch(url):
+            raise CallError(Failure(FailureKind.ROBOTS, "robots.txt does not allow this page", url))
+
+    async def _keep(self, domain: str, url: str, role: str, response: Response) -> PageRow:
+        # Hashing, compressing and syncing would hold up all other sites' fetches.
+        digest = await asyncio.to_thread(self._store.save_body, response.body)
+        row = PageRow(
+            domain=domain,
+            url=url,
+            role=role,
+            final_url=response.url,
+            status=response.status,
+            content_type=response.headers.get("content-type"),
+            body_hash=digest,
+            size_bytes=len(response.body),
+            fetched_at=self._clock.now(),
+        )
+        await self._commits.commit(lambda: self._ledger.pages.save(row))
+        return row
+
+    def _extract(self, body: bytes, row: PageRow, task: DomainTask) -> ScrapedPage:
+        return extract_page(body, row.final_url, row.content_type, country=task.query.country)
+
+
+def _home_urls(domain: str) -> Sequence[str]:
+    return (f"https://{domain}/", f"http://{domain}/", f"https://www.{domain}/")
+
+
+def _refusal_of(home: _Visited) -> Settled | None:
+    """How a home page settles a domain without a profile, if it does."""
+    status = home.row.status
+    if status == HTTPStatus.NOT_FOUND:
+        return _without(State.NOT_FOUND, FailureKind.NOT_FOUND, "The home page is not there.")
+    if status == HTTPStatus.GONE:
+        return _without(State.NOT_FOUND, FailureKind.GONE, "The home page is gone for good.")
+    if status >= HTTPStatus.BAD_REQUEST:
+        return _without(
+            State.REFUSED, FailureKind.HTTP_4XX, f"The site declined the home page (HTTP {status})."
+        )
+    if not home.page.is_html:
+        kind = home.row.content_type or "unknown content"
+        return _without(
+            State.REFUSED, FailureKind.UNSUPPORTED_CONTENT, f"The home page is no HTML ({kind})."
+        )
+    return None
+
+
+def _without(state: State, kind: FailureKind, reason: str) -> Settled:
+    return Settled(state, kind=kind, reason=reason)
+
+
+def _without_copies(home: _Visited, visited: Sequence[_Visited]) -> list[_Visited]:
+    """Pages with other content than those before them: many sites answer all paths alike."""
+    seen = {home.row.body_hash}
+    kept = []
+    for one in visited:
+        if one.row.body_hash not in seen and one.page.is_html:
+            seen.add(one.row.body_hash)
+            kept.append(one)
+    return kept
+
+
+def _result(
+    home: _Visited, pages: Sequence[_Visited], failed: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "site": home.row.final_url,
+        "pages": [
+            {
+                "role": visited.row.role,
+                "asked_url": visited.row.url,
+                "status": visited.row.status,
+                "fetched_at": visited.row.fetched_at,
+                "body_hash": visited.row.body_hash,
+                "size_bytes": visited.row.size_bytes,
+                "page": to_json(visited.page),
+            }
+            for visited in (home, *pages)
+        ],
+        "failed": list(failed),
+    }

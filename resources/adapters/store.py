@@ -1,0 +1,115 @@
+"""The store: files under one folder, written whole or not at all.
+
+Every file is written under a temporary name, synced, and renamed; a reader never sees half of one,
+also after a power cut. Page bodies are named by the hash of their content. What a file means is
+in the ledger, not here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from resources.core.errors import CallError, Failure, FailureKind
+
+
+class Store:
+    """A folder of artifacts and page bodies.
+
+    Args:
+        root: The folder; made when first written to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def whole_file(self, path: str) -> Iterator[Path]:
+        """Give a temporary path to write to; afterwards the file is there whole, or not at all.
+
+        Args:
+            path: Relative to the store.
+
+        Raises:
+            CallError: STORE, naming the path and what the system said.
+        """
+        target = self.root / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".writing-", dir=target.parent)
+            os.close(handle)
+        except OSError as error:
+            raise _store_error(target, error) from error
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, target)
+            _sync(target.parent)
+        except OSError as error:
+            raise _store_error(target, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def write_bytes(self, path: str, content: bytes) -> Path:
+        """Write a file whole. Returns its absolute path."""
+        with self.whole_file(path) as temporary:
+            temporary.write_bytes(content)
+        return self.root / path
+
+    def write_table(self, path: str, table: pa.Table) -> Path:
+        """Write a table as Parquet (zstd). Returns its absolute path."""
+        with self.whole_file(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+        return self.root / path
+
+    def read_table(self, path: str) -> pa.Table:
+        """Read a Parquet file of the store."""
+        return pq.read_table(self.root / path)
+
+    def save_body(self, body: bytes) -> str:
+        """Keep a page body. Returns its hash (BLAKE2b, 32 bytes, hex), under which it is found."""
+        digest = hashlib.blake2b(body, digest_size=32).hexdigest()
+        path = _body_path(digest)
+        if not (self.root / path).exists():
+            self.write_bytes(path, zstandard.compress(body, 3))
+        return digest
+
+    def read_body(self, digest: str) -> bytes | None:
+        """A kept page body, or None when it is not there or not whole."""
+        path = self.root / _body_path(digest)
+        try:
+            body = zstandard.decompress(path.read_bytes())
+        except (FileNotFoundError, zstandard.ZstdError):
+            return None
+        return body if hashlib.blake2b(body, digest_size=32).hexdigest() == digest else None
+
+
+def _body_path(digest: str) -> str:
+    return f"bodies/{digest[:2]}/{digest[2:4]}/{digest}.zst"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _store_error(path: Path, error: OSError) -> CallError:
+    return CallError(
+        Failure(
+            FailureKind.STORE,
+            f"{path} could not be written: {error.strerror or error}. "
+            "Free space or fix the permissions, and run again; nothing is lost.",
+        )
+    )

@@ -1,0 +1,94 @@
+"""Writes a batch's artifact: the Parquet file of one asset and partition, and its row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from resources.adapters import tables
+from resources.adapters.ledger import Ledger
+from resources.adapters.ledger.artifacts import Artifact
+from resources.adapters.store import Store
+from resources.core.models import Phase
+from resources.core.ports import Clock
+
+PREVIEW_ROWS = 8
+ASSET_OF = {
+    Phase.COMPANY_ENRICHMENT: "enriched_companies",
+    Phase.PAGE_SCRAPING: "scraped_pages",
+    Phase.PROFILE_BUILD: "company_profiles",
+}
+MANIFEST_ASSET = "domain_batches"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An artifact with what people look at in Dagster.
+
+    Args:
+        artifact: Its row.
+        schema: Its columns.
+        preview: Its first rows.
+        fill: Share of rows that have a value, by column, 0 to 1.
+    """
+
+    artifact: Artifact
+    schema: pa.Schema
+    preview: Sequence[dict[str, Any]]
+    fill: dict[str, float]
+
+
+class ArtifactWriter:
+    """Makes artifacts from what the ledger holds; the same content gives the same version."""
+
+    def __init__(self, ledger: Ledger, store: Store, clock: Clock) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._clock = clock
+
+    def write_manifest(self, batch_key: str) -> Written:
+        """Write the immutable manifest of a batch."""
+        rows = tables.manifest_rows(self._ledger.lists.manifest(batch_key))
+        return self.write(MANIFEST_ASSET, batch_key, rows, tables.MANIFEST, fingerprint="fixed")
+
+    def write_phase(self, phase: Phase, batch_key: str, fingerprint: str) -> Written:
+        """Write what a fetching phase found for a batch."""
+        results = self._ledger.work.results(phase, batch_key)
+        if phase is Phase.PAGE_SCRAPING:
+            rows, schema = tables.scraped_rows(results), tables.SCRAPED
+        else:
+            rows, schema = tables.enriched_rows(results), tables.ENRICHED
+        return self.write(ASSET_OF[phase], batch_key, rows, schema, fingerprint)
+
+    def write(
+        self,
+        asset: str,
+        batch_key: str,
+        rows: Sequence[dict[str, Any]],
+        schema: pa.Schema,
+        fingerprint: str,
+    ) -> Written:
+        """Write rows as Parquet, unless the same content is there already."""
+        path = f"{asset}/{batch_key}.parquet"
+        version = tables.data_version(rows)
+        known = self._ledger.artifacts.find(asset, batch_key)
+        at = self._clock.now()
+        if known is not None and known.data_version == version:
+            at = known.at
+        if known is None or known.data_version != version or not (self._store.root / path).exists():
+            self._store.write_table(path, pa.Table.from_pylist(list(rows), schema=schema))
+        artifact = Artifact(asset, batch_key, path, len(rows), version, fingerprint, at)
+        if artifact != known:
+            self._ledger.artifacts.save(artifact)
+        return Written(artifact, schema, rows[:PREVIEW_ROWS], _fill(rows, schema))
+
+
+def _fill(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> dict[str, float]:
+    filled: Counter[str] = Counter()
+    for row in rows:
+        filled.update(name for name, value in row.items() if value not in (None, "", [], "[]"))
+    return {name: filled[name] / len(rows) for name in schema.names} if rows else {}

@@ -1,0 +1,98 @@
+"""Runs an asynchronous stream on an event loop of its own thread, and hands its items over.
+
+Dagster's bodies are synchronous and log as they go, while hundreds of fetches go on. When the
+consumer stops early (Ctrl-C, a cancelled run), the stream is closed in order: its `finally` runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Item(Generic[T]):
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    error: BaseException | None
+
+
+def iterate_in_thread(make: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
+    """Iterate over an asynchronous stream from synchronous code.
+
+    Args:
+        make: Builds the stream; called on the new loop.
+
+    Raises: whatever the stream raises.
+    """
+    items: queue.SimpleQueue[_Item[T] | _End] = queue.SimpleQueue()
+    started: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = (
+        queue.SimpleQueue()
+    )
+
+    async def pump() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        started.put((asyncio.get_running_loop(), task))
+        stream = make()
+        try:
+            async for item in stream:
+                items.put(_Item(item))
+        finally:
+            await stream.aclose()  # type: ignore[attr-defined]
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(pump())
+        except BaseException as raised:  # handed over to the consumer
+            error = raised
+        items.put(_End(error))
+
+    thread = threading.Thread(target=run, name="phase-stream", daemon=True)
+    thread.start()
+    loop, task = started.get()
+    try:
+        while True:
+            item = _next(items)
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item.value
+    finally:
+        if thread.is_alive():
+            try:
+                loop.call_soon_threadsafe(task.cancel)
+            except RuntimeError:
+                pass  # The loop ended by itself just now.
+        thread.join()
+
+
+def _next(items: queue.SimpleQueue[_Item[T] | _End]) -> _Item[T] | _End:
+    """Wait in short steps, so that a signal reaches the main thread in time."""
+    while True:
+        try:
+            return items.get(timeout=_POLL_S)
+        except queue.Empty:
+            continue
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop

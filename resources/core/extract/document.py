@@ -1,0 +1,204 @@
+"""One pass over the parsed page: everything the other modules need, as plain values.
+
+The only module that touches the DOM (with `microdata`). It reads and bounds; it judges nothing.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.html import HTMLTree
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from .markup_guard import make_parsable
+from .microdata import read_microdata
+from .models import MAX_HEADINGS, MAX_LINKS, MAX_TEXT_CHARS, JsonObject, Link, squeeze
+from .web_address import absolute
+
+_SELECTOR: Final = (
+    "title,meta[content],link[rel][href],base[href],h1,h2,h3,a[href],"
+    'script[type="application/ld+json" i],[data-cfemail],img[alt]'
+)
+_SKIPPED: Final = ("aside", "nav", "footer", "header", "figcaption")
+_MAX_NODE_CHARS: Final = 3_000_000
+"""Characters of node text read in all: nested headings or links would repeat the same text."""
+_MAX_SCRIPT_CHARS: Final = 1_000_000
+_MAX_CONTACT_LINKS: Final = 200
+_MAX_HREFS: Final = 5_000
+_SHORT_TEXT_CHARS: Final = 250
+_LOGO: Final = re.compile(r"logo|brand", re.I)
+
+
+@dataclass(slots=True)
+class Document:
+    """What a page says, before anything is made of it. Filled while reading, then only read."""
+
+    url: str
+    base: str
+    title: str | None = None
+    html_lang: str | None = None
+    canonical: str | None = None
+    meta: dict[str, str] = field(default_factory=dict)
+    headings: list[str] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    mailto: list[str] = field(default_factory=list)
+    tel: list[tuple[str, str]] = field(default_factory=list)
+    protected_emails: list[str] = field(default_factory=list)
+    logo_texts: list[str] = field(default_factory=list)
+    jsonld_scripts: list[str] = field(default_factory=list)
+    microdata: list[JsonObject] = field(default_factory=list)
+    main_text: str = ""
+    full_text: str = ""
+    seen_urls: set[str] = field(default_factory=set)
+    budget_chars: int = _MAX_NODE_CHARS
+
+
+def read_document(markup: str, url: str) -> Document:
+    """Parse markup and collect what is in it; bounded in every list and text."""
+    markup = make_parsable(markup)
+    document = Document(url=url, base=url)
+    tree = LexborHTMLParser(markup)
+    if tree.root is not None:
+        document.html_lang = tree.root.attributes.get("lang") or tree.root.attributes.get(
+            "xml:lang"
+        )
+        hrefs = 0
+        for node in tree.root.css(_SELECTOR):
+            tag = node.tag
+            if tag == "a":
+                hrefs += 1
+                if hrefs <= _MAX_HREFS:
+                    _read_link(document, node)
+            else:
+                _read_element(document, node, tag or "")
+        if "itemscope" in markup or "ITEMSCOPE" in markup:
+            document.microdata = read_microdata(tree.root)
+    _read_texts(document, markup)
+    return document
+
+
+def _read_texts(document: Document, markup: str) -> None:
+    tree = HTMLTree.parse(markup)
+    full = extract_plain_text(tree, alt_texts=False, list_bullets=False, noscript=True)
+    # The switches that measured best on annotated articles, see benchmarks/extraction_quality.py.
+    main = extract_plain_text(
+        tree,
+        main_content=True,
+        alt_texts=False,
+        list_bullets=False,
+        comments=False,
+        post_meta=False,
+        skip_elements=_SKIPPED,
+    )
+    # A front page often has no article in it; then all that is visible is its text.
+    if len(main) < _SHORT_TEXT_CHARS and len(full) > 2 * len(main):
+        main = full
+    document.full_text = full[:MAX_TEXT_CHARS].replace("\xa0", " ")
+    document.main_text = main[:MAX_TEXT_CHARS].strip()
+
+
+def _node_text(document: Document, node: LexborNode, limit: int = 300) -> str:
+    if document.budget_chars <= 0:
+        return ""
+    text = node.text(separator=" ")
+    document.budget_chars -= len(text)
+    return squeeze(text, limit)
+
+
+def _read_element(document: Document, node: LexborNode, tag: str) -> None:
+    attributes = node.attributes
+    if tag == "meta":
+        _read_meta(document, attributes)
+    elif tag == "img":
+        _read_image(document, attributes)
+    elif tag in ("h1", "h2", "h3"):
+        if len(document.headings) < MAX_HEADINGS and (text := _node_text(document, node)):
+            document.headings.append(text)
+    elif tag == "script":
+        text = node.text()
+        if len(text) <= _MAX_SCRIPT_CHARS and len(document.jsonld_scripts) < 50:
+            document.jsonld_scripts.append(text)
+    elif tag == "title":
+        parent = node.parent
+        if document.title is None and (parent is None or parent.tag != "svg"):
+            document.title = _node_text(document, node, 500) or None
+    elif tag == "base":
+        document.base = absolute(document.url, attributes.get("href")) or document.base
+    elif tag == "link":
+        if document.canonical is None and "canonical" in (attributes.get("rel") or "").lower():
+            document.canonical = absolute(document.base, attributes.get("href"))
+    if code := attributes.get("data-cfemail"):
+        _keep(document.protected_emails, code[:400])
+
+
+def _read_meta(document: Document, attributes: dict[str, str | None]) -> None:
+    name = (
+        attributes.get("property")
+        or attributes.get("name")
+        or attributes.get("http-equiv")
+        or attributes.get("itemprop")
+    )
+    content = attributes.get("content")
+    if name and content and len(document.meta) < 200:
+        document.meta.setdefault(name.strip().lower()[:100], squeeze(content, 2_000))
+
+
+def _read_image(document: Document, attributes: dict[str, str | None]) -> None:
+    alt = attributes.get("alt")
+    if not alt or len(alt) > 120 or len(document.logo_texts) >= 5:
+        return
+    marks = (attributes.get("class"), attributes.get("id"), attributes.get("src"), alt)
+    if any(_LOGO.search(mark[:300]) for mark in marks if mark):
+        document.logo_texts.append(squeeze(alt))
+
+
+def _read_link(document: Document, node: LexborNode) -> None:
+    attributes = node.attributes
+    href = (attributes.get("href") or "").strip()
+    start = href[:12].lower()
+    if start.startswith("mailto:"):
+        _keep(document.mailto, href[7:2_000])
+    elif start.startswith(("tel:", "callto:", "fax:")):
+        if len(document.tel) < _MAX_CONTACT_LINKS:
+            document.tel.append((href[:100], _node_text(document, node, 100)))
+    elif "/cdn-cgi/l/email-protection#" in href:
+        _keep(document.protected_emails, href.partition("#")[2][:400])
+    elif not start.startswith(("javascript:", "data:", "#")):
+        _keep_link(document, node, href)
+    if code := attributes.get("data-cfemail"):
+        _keep(document.protected_emails, code[:400])
+
+
+def _keep_link(document: Document, node: LexborNode, href: str) -> None:
+    if len(document.links) >= MAX_LINKS:
+        return
+    url = absolute(document.base, href)
+    if url is None:
+        return
+    text = _node_text(document, node, 200)
+    if not text:
+        text = squeeze(node.attributes.get("title") or node.attributes.get("aria-label") or "", 200)
+        if not text and (image := node.css_first("img[alt]")) is not None:
+            text = squeeze(image.attributes.get("alt") or "", 200)
+    if url in document.seen_urls:
+        _fill_text(document, url, text)
+        return
+    document.seen_urls.add(url)
+    document.links.append(Link(url, text))
+
+
+def _fill_text(document: Document, url: str, text: str) -> None:
+    """Give an earlier link without words (a logo, an icon) the words of a later one."""
+    if not text or len(document.links) > 200:
+        return
+    for index, link in enumerate(document.links):
+        if link.url == url:
+            if not link.text:
+                document.links[index] = Link(url, text)
+            return
+
+
+def _keep(values: list[str], value: str) -> None:
+    if len(values) < _MAX_CONTACT_LINKS:
+        values.append(value)

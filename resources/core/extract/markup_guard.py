@@ -1,0 +1,137 @@
+"""Make hostile markup harmless before a parser sees it.
+
+Both parsers are linear on ordinary pages but not on three kinds of markup: thousands of nested
+elements (the end-tag search, and resiliparse's main-content walk: 2.3 s at 10,000 `<div>`),
+thousands of attributes on one tag (the duplicate check: minutes at 100,000), and unclosed
+formatting elements, which HTML re-creates in every later paragraph (n x m nodes). This module
+finds them in one linear pass, only on pages that are large or full of tags, and rewrites those.
+
+Not in here: any judgement of content. An ordinary page passes unchanged.
+"""
+
+import re
+from typing import Final
+
+MAX_DEPTH: Final = 250
+"""Nesting that is left alone; browsers stop at 512, real pages at about 60."""
+_FLAT_DEPTH: Final = 60
+"""Nesting that is left once a page had to be rewritten."""
+MAX_ATTRIBUTES_CHARS: Final = 3_000
+_SUSPECT_CHARS: Final = 100_000
+_SUSPECT_TAGS: Final = 5_000
+_SUSPECT_NODES: Final = 1_500_000
+_FEW_TAGS: Final = 2_000
+
+_ATTRIBUTE: Final = (
+    r"(?>[\s/]++|[^\s/>][^\s/>=]*+(?>\s*+=\s*+(?>\"[^\"]*+\"?|'[^']*+'?|[^\s>\"'][^\s>]*+)?)?)"
+)
+# Possessive throughout: a position is never read twice, so the pass is linear on any input.
+_TOKEN: Final = re.compile(
+    r"<!--(?>-?>|(?>[^-]++|-(?!-!?>))*+(?>--!?>)?)"
+    rf"|<(?P<end>/?)(?P<name>[a-zA-Z][^\s/>]*+)(?P<attributes>{_ATTRIBUTE}*+)>?"
+)
+_MANY_ATTRIBUTES: Final = re.compile(rf"{_ATTRIBUTE}{{400}}+")
+_OVERLOADED_TAG: Final = re.compile(rf"<[a-zA-Z][^\s/>]*+{_ATTRIBUTE}{{600}}+")
+_FORMATTING: Final = frozenset("b big code em font i nobr s small strike strong tt u".split())
+_FORMATTING_TAG: Final = re.compile(r"<(?:" + "|".join(sorted(_FORMATTING)) + r")[\s/>]", re.I)
+_VOID: Final = frozenset(
+    "area base br col embed hr img input link meta param source track wbr".split()
+)
+_RAW: Final = frozenset("script style textarea title xmp iframe noembed noframes".split())
+_IMPLIED_END: Final = frozenset("p li dd dt option optgroup tr td th thead tbody tfoot".split())
+_BARRIERS: Final = frozenset("applet caption html marquee object td th table template".split())
+
+
+def make_parsable(text: str) -> str:
+    """Return markup that parses in linear time; the same string unless it looks hostile."""
+    tags = text.count("<")
+    is_hostile = len(text) > _SUSPECT_CHARS and _OVERLOADED_TAG.search(text) is not None
+    if not is_hostile and tags > _FEW_TAGS:
+        formatting = len(_FORMATTING_TAG.findall(text))
+        is_hostile = formatting * tags > _SUSPECT_NODES * max(1, tags // _SUSPECT_TAGS)
+    if not is_hostile and tags > _SUSPECT_TAGS:
+        is_hostile = _is_too_deep(text)
+    return _rewritten(text) if is_hostile else text
+
+
+def _is_too_deep(text: str) -> bool:
+    stack: list[str] = []
+    depth_sum = 0
+    seen = 0
+    position = 0
+    search = _TOKEN.search
+    while found := search(text, position):
+        position = found.end()
+        name = found["name"]
+        if name is None:
+            continue
+        name = name.lower()
+        seen += 1
+        if name in _RAW and not found["end"]:
+            position = _end_of_raw(text, name, position)
+        elif found["end"]:
+            _close(stack, name)
+        elif name not in _VOID and name not in _FORMATTING:
+            if name in _IMPLIED_END and stack and stack[-1] == name:
+                stack.pop()
+            stack.append(name)
+            depth_sum += len(stack)
+            if len(stack) > MAX_DEPTH:
+                return True
+    return depth_sum > 100 * seen + 100_000
+
+
+def _close(stack: list[str], name: str) -> int:
+    """Pop up to and with `name`, if HTML would; return how many were popped."""
+    for back in range(1, min(len(stack), 60) + 1):
+        open_name = stack[-back]
+        if open_name == name:
+            del stack[-back:]
+            return back
+        if open_name in _BARRIERS and name not in _BARRIERS:
+            return 0
+    return 0
+
+
+def _end_of_raw(text: str, name: str, position: int) -> int:
+    found = re.compile(f"</{name}", re.I).search(text, position)
+    return found.start() if found else len(text)
+
+
+def _rewritten(text: str) -> str:
+    """Drop formatting tags, tags nested too deep and attributes beyond a bound."""
+    out: list[str] = []
+    stack: list[str] = []
+    position = 0
+    while found := _TOKEN.search(text, position):
+        out.append(text[position : found.start()])
+        position = found.end()
+        if found["name"] is None:
+            continue
+        name = found["name"].lower()
+        if name in _RAW and not found["end"]:
+            stop = _end_of_raw(text, name, position)
+            out.append(_short_tag(found) + text[position:stop] + f"</{name}>")
+            position = stop
+        elif name in _VOID:
+            out.append(_short_tag(found))
+        elif name in _FORMATTING or name in _RAW:
+            continue
+        elif found["end"]:
+            closed = stack[-60:]
+            popped = _close(stack, name)
+            out.extend(f"</{each}>" for each in reversed(closed[len(closed) - popped :]))
+        elif len(stack) < _FLAT_DEPTH:
+            stack.append(name)
+            out.append(_short_tag(found))
+        else:
+            out.append("\n")
+    out.append(text[position:])
+    return "".join(out)
+
+
+def _short_tag(found: re.Match[str]) -> str:
+    attributes: str = found["attributes"]
+    if len(attributes) > MAX_ATTRIBUTES_CHARS and _MANY_ATTRIBUTES.match(attributes):
+        attributes = ""
+    return f"<{found['name']}{attributes}>"

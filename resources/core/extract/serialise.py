@@ -1,0 +1,37 @@
+"""The public JSON form of a page, as the command line prints it, and back."""
+
+from dataclasses import asdict
+from typing import Any
+
+from .models import JsonObject, Link, Phone, PostalAddress, ScrapedPage
+
+_TUPLES = ("headings", "jsonld", "microdata", "emails", "social", "registration")
+
+
+def to_json(page: ScrapedPage, file: str | None = None) -> JsonObject:
+    """Return a page as plain JSON values; `file` is where it was read from, if from a file."""
+    out: JsonObject = {"file": file, **asdict(page)}
+    out["company_name_candidates"] = [
+        {"name": name, "evidence": evidence} for name, evidence in page.company_name_candidates
+    ]
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()}
+
+
+def from_json(data: JsonObject) -> ScrapedPage:
+    """Build a page from what `to_json` returned, also after a way through JSON text.
+
+    Raises:
+        KeyError: if the URL is missing.
+    """
+    known: dict[str, Any] = {
+        key: data[key] for key in ScrapedPage.__dataclass_fields__ if data.get(key) is not None
+    }
+    for key in _TUPLES:
+        known[key] = tuple(known.get(key, ()))
+    known["phones"] = tuple(Phone(**each) for each in known.get("phones", ()))
+    known["addresses"] = tuple(PostalAddress(**each) for each in known.get("addresses", ()))
+    known["links"] = tuple(Link(**each) for each in known.get("links", ()))
+    known["company_name_candidates"] = tuple(
+        (each["name"], each["evidence"]) for each in known.get("company_name_candidates", ())
+    )
+    return ScrapedPage(url=known.pop("url") if "url" in known else data["url"], **known)

@@ -1,0 +1,107 @@
+"""The directory: all profiles in one table, as Parquet and CSV; what the whole thing is for."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resources.adapters.ledger import Ledger
+from resources.adapters.ledger.artifacts import Artifact
+from resources.adapters.spreadsheet import safe_cell
+from resources.adapters.store import Store
+from resources.core.ports import Clock
+from resources.profile_builder import ASSET as PROFILES
+from resources.profile_builder import SCHEMA
+
+ASSET = "company_directory"
+COLUMNS = [name for name in SCHEMA.names if name != "evidence"]
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryReport:
+    """What the directory holds.
+
+    Args:
+        rows: Companies, each once however many lists name it.
+        fill: Share of them that have a value, by column.
+        parquet, csv: Absolute paths.
+        data_version: Changes with its content.
+    """
+
+    rows: int
+    fill: dict[str, float]
+    parquet: Path
+    csv: Path
+    data_version: str
+
+
+class Directory:
+    """Writes the directory, one batch of profiles in memory at a time."""
+
+    def __init__(self, ledger: Ledger, store: Store, clock: Clock) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._clock = clock
+
+    def version(self) -> str:
+        """Changes when any batch's profiles have changed."""
+        digest = hashlib.blake2b(digest_size=16)
+        for key, artifact in sorted(self._ledger.artifacts.of_asset(PROFILES).items()):
+            digest.update(f"{key}:{artifact.data_version}\n".encode())
+        return digest.hexdigest()
+
+    def is_stale(self) -> bool:
+        """Whether it would look different if it were written now."""
+        known = self._ledger.artifacts.find(ASSET, "")
+        if known is None or not (self._store.root / known.path).exists():
+            return bool(self._ledger.artifacts.of_asset(PROFILES))
+        return known.fingerprint != self.version()
+
+    def write(self) -> DirectoryReport:
+        """Write both files whole."""
+        version = self.version()
+        parquet, table_csv = f"{ASSET}/companies.parquet", f"{ASSET}/companies.csv"
+        rows = 0
+        filled = dict.fromkeys(COLUMNS, 0)
+        with (
+            self._store.whole_file(parquet) as parquet_path,
+            self._store.whole_file(table_csv) as csv_path,
+            pq.ParquetWriter(parquet_path, SCHEMA, compression="zstd") as writer,
+            csv_path.open("w", encoding="utf-8-sig", newline="") as handle,
+        ):
+            lines = csv.writer(handle)
+            lines.writerow(COLUMNS)
+            for table in self._tables():
+                writer.write_table(table)
+                rows += table.num_rows
+                for name in COLUMNS:
+                    column = table.column(name)
+                    filled[name] += table.num_rows - column.null_count
+                for row in table.select(COLUMNS).to_pylist():
+                    lines.writerow([safe_cell(row[name]) for name in COLUMNS])
+        self._ledger.artifacts.save(
+            Artifact(ASSET, "", parquet, rows, version, version, self._clock.now())
+        )
+        fill = {name: count / rows for name, count in filled.items()} if rows else {}
+        root = self._store.root
+        return DirectoryReport(rows, fill, root / parquet, root / table_csv, version)
+
+    def _tables(self) -> Iterator[pa.Table]:
+        """Profiles batch by batch, each domain where it comes first."""
+        seen: set[str] = set()
+        written = self._ledger.artifacts.of_asset(PROFILES)
+        for batch in self._ledger.lists.batches_of():
+            artifact = written.get(batch.key)
+            if artifact is None:
+                continue
+            table = self._store.read_table(artifact.path)
+            domains = table.column("domain").to_pylist()
+            is_new = [domain not in seen for domain in domains]
+            seen.update(domains)
+            yield table if all(is_new) else table.filter(pa.array(is_new))

@@ -1,0 +1,125 @@
+"""Puts one worker's run of a phase together: queue, network, providers, runner."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from random import Random
+from typing import TYPE_CHECKING
+
+import httpx
+
+from resources.adapters.classify import classify
+from resources.adapters.connector import guarded_client, guarded_session, user_agent
+from resources.adapters.fetcher import Fetcher
+from resources.adapters.ledger.calls import Budget
+from resources.adapters.ledger.commits import CommitQueue
+from resources.adapters.network import NetworkCheck
+from resources.adapters.provider_gateway import CallPolicy, ProviderGateway
+from resources.adapters.providers.registry import build_providers
+from resources.adapters.robots import Robots
+from resources.adapters.site_visit import CODE_VERSION as SCRAPING_VERSION
+from resources.adapters.site_visit import SiteVisit
+from resources.adapters.work_queue import LedgerWorkQueue
+from resources.core.batch_runner import BatchRunner, Event, RunLimits
+from resources.core.enrichment import CODE_VERSION as ENRICHMENT_VERSION
+from resources.core.enrichment import Enrichment
+from resources.core.models import Phase
+from resources.core.ports import PhaseWork
+from resources.core.provider_chain import ChainLink
+from resources.core.retry import RetryPolicy
+from resources.core.rounds import RoundPolicy
+
+if TYPE_CHECKING:
+    from resources.platform import Platform
+
+CODE_VERSIONS = {
+    Phase.COMPANY_ENRICHMENT: ENRICHMENT_VERSION,
+    Phase.PAGE_SCRAPING: SCRAPING_VERSION,
+}
+# Enough domains in hand to fill two bulk calls of the largest provider.
+ENRICHED_AT_A_TIME = 200
+MOST_SECONDS_BETWEEN_BEATS = 5.0
+
+
+async def phase_events(
+    platform: Platform, phase: Phase, batch_keys: Sequence[str], *, run_id: str, scope: str
+) -> AsyncIterator[Event]:
+    """Work through the batches on the running loop; see `BatchRunner.run`."""
+    settings, ledger, clock = platform.settings, platform.ledger, platform.clock
+    ledger.workers.bury_dead(clock.now())
+    worker_id = ledger.workers.begin(phase, run_id, clock.now())
+    async with AsyncExitStack() as stack:
+        commits = CommitQueue(ledger.database, settings.checkpoint_interval)
+        stack.callback(commits.close)
+        agent = user_agent(settings.fetch, platform.version)
+        session = await stack.enter_async_context(guarded_session(settings.fetch, agent))
+        network = NetworkCheck(settings.fetch, clock)
+        random = Random(worker_id)
+        work: PhaseWork
+        if phase is Phase.PAGE_SCRAPING:
+            fetcher = Fetcher(session, settings.fetch, clock, random)
+            robots = Robots(fetcher, ledger, commits, clock, settings.fetch.robots_ttl)
+            work = SiteVisit(
+                fetcher, robots, network, ledger, commits, platform.store, clock, settings.fetch
+            )
+        else:
+            client = guarded_client(settings.fetch, session, agent)
+            budget = Budget(scope, settings.max_credits)
+            work = _enrichment(platform, client, commits, network, budget, worker_id, random, stack)
+        runner = BatchRunner(
+            work,
+            LedgerWorkQueue(ledger, commits, clock, phase, worker_id, CODE_VERSIONS[phase]),
+            clock,
+            RoundPolicy(settings.max_rounds, settings.retry_backoff_base),
+            RunLimits(
+                settings.phase_timeout,
+                settings.fetch.domain_timeout,
+                min(MOST_SECONDS_BETWEEN_BEATS, settings.lease / 3),
+            ),
+            classify,
+        )
+        events = runner.run(batch_keys)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+
+
+def _enrichment(
+    platform: Platform,
+    client: httpx.AsyncClient,
+    commits: CommitQueue,
+    network: NetworkCheck,
+    budget: Budget,
+    worker_id: str,
+    random: Random,
+    stack: AsyncExitStack,
+) -> Enrichment:
+    settings = platform.settings
+    gateways = {}
+    links = []
+    for provider in build_providers(settings, client, platform.clock):
+        own = getattr(settings.providers, provider.name)
+        gateway = ProviderGateway(
+            provider,
+            platform.ledger,
+            commits,
+            network,
+            platform.clock,
+            CallPolicy(
+                concurrency=own.concurrency,
+                retry=RetryPolicy(attempts=settings.fetch.attempts),
+                fresh_s=settings.refresh_after,
+                credits_each=1.0 if provider.is_paid else 0.0,
+            ),
+            budget,
+            worker_id,
+            random,
+        )
+        stack.push_async_callback(gateway.close)
+        gateways[provider.name] = gateway
+        is_required = provider.is_paid if own.is_required is None else own.is_required
+        links.append(ChainLink(provider.name, is_required, is_paid=provider.is_paid))
+    return Enrichment(links, gateways, frozenset(settings.wanted_fields), ENRICHED_AT_A_TIME)

@@ -1,0 +1,1 @@
+"""The company sites: what they answer to a browser, a crawler and a conditional request."""

@@ -1,0 +1,359 @@
+"""RDAP: which server is asked, what each status means, and what redaction leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from resources.adapters.providers.rdap import STATUSES, Rdap
+from resources.core.errors import CallError, Failure, FailureKind
+from resources.core.models import Candidate, CompanyQuery, RawAnswer
+
+NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
+CONTRACTS = Path(__file__).resolve().parents[3] / "shared/data/contracts/rdap"
+BOOTSTRAP = {
+    "version": "1.0",
+    "services": [
+        [["example", "com"], ["http://plain.example/", "https://registry.example/v1/"]],
+        [["co.example"], ["https://second.example"]],
+        "nonsense",
+    ],
+}
+Reply = Callable[[httpx.Request], httpx.Response]
+
+
+class _StoppedClock:
+    def now(self) -> float:
+        return NOW
+
+
+def _domain(**values: Any) -> dict[str, Any]:
+    return {"objectClassName": "domain", "ldhName": "ACME.example", **values}
+
+
+def _entity(role: str, *entries: list[Any], **values: Any) -> dict[str, Any]:
+    return {"roles": [role], "vcardArray": ["vcard", list(entries)], **values}
+
+
+def _ask(
+    reply: Reply, domains: Sequence[str] = ("acme.example",), base_url: str | None = None
+) -> list[RawAnswer | Failure]:
+    async def run() -> list[RawAnswer | Failure]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(reply)) as client:
+            provider = Rdap(client, clock=_StoppedClock(), base_url=base_url)
+            found = [provider.ask([CompanyQuery(domain)]) for domain in domains]
+            answers = await asyncio.gather(*found)
+            return [next(iter(answer.values())) for answer in answers]
+
+    return asyncio.run(run())
+
+
+def _read(data: Mapping[str, Any], domain: str = "acme.example") -> Candidate:
+    answer = RawAnswer(json.dumps(data).encode(), "https://r.example/domain/acme.example", NOW)
+    (candidate,) = Rdap(httpx.AsyncClient(), clock=_StoppedClock()).read(
+        CompanyQuery(domain), answer
+    )
+    return candidate
+
+
+def _facts(candidate: Candidate) -> dict[str, Any]:
+    return {fact.field: fact.value for fact in candidate.facts}
+
+
+def _internet(status: int, **more: Any) -> Reply:
+    def reply(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "data.iana.org":
+            return httpx.Response(200, json=BOOTSTRAP)
+        return httpx.Response(status, **more)
+
+    return reply
+
+
+def test_the_registry_comes_from_the_bootstrap_file_which_is_fetched_once() -> None:
+    seen: list[str] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        seen.append(str(request.url))
+        return _internet(200, json=_domain())(request)
+
+    answers = _ask(reply, ["acme.example", "shop.co.example", "acme.com"])
+    assert all(isinstance(answer, RawAnswer) and answer.body for answer in answers)
+    assert sorted(seen) == [
+        "https://data.iana.org/rdap/dns.json",
+        "https://registry.example/v1/domain/acme.com",
+        "https://registry.example/v1/domain/acme.example",
+        "https://second.example/domain/shop.co.example",
+    ]
+
+
+def test_a_base_url_makes_the_bootstrap_file_needless() -> None:
+    seen: list[str] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        seen.append(str(request.url))
+        assert request.headers["accept"].startswith("application/rdap+json")
+        return httpx.Response(200, json=_domain())
+
+    _ask(reply, base_url="http://rdap.example/x/")
+    assert seen == ["http://rdap.example/x/domain/acme.example"]
+
+
+def test_a_tld_without_rdap_server_is_no_match() -> None:
+    (answer,) = _ask(_internet(500), ["acme.zz"])
+    assert isinstance(answer, RawAnswer)
+    assert answer.body is None
+
+
+def test_a_domain_that_is_not_registered_is_no_match() -> None:
+    (answer,) = _ask(_internet(404, json={"errorCode": 404}))
+    assert isinstance(answer, RawAnswer)
+    assert answer.body is None
+
+
+@pytest.mark.parametrize(("status", "kind"), [*STATUSES.items(), (503, FailureKind.HTTP_5XX)])
+def test_every_status_of_the_table_becomes_its_kind(status: int, kind: FailureKind) -> None:
+    with pytest.raises(CallError) as caught:
+        _ask(_internet(status, headers={"retry-after": "11"}))
+    assert caught.value.failure.kind is kind
+    assert caught.value.failure.retry_after_s == 11
+    assert caught.value.failure.url == "https://registry.example/v1/domain/acme.example"
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (httpx.Response(404), FailureKind.HTTP_5XX),
+        (httpx.Response(403), FailureKind.HTTP_5XX),
+        (httpx.Response(500), FailureKind.HTTP_5XX),
+        (httpx.Response(429), FailureKind.RATE_LIMITED),
+        (httpx.Response(200, content=b"<html>"), FailureKind.HTTP_5XX),
+        (httpx.Response(200, json={"services": []}), FailureKind.HTTP_5XX),
+    ],
+)
+def test_trouble_with_the_bootstrap_file_settles_no_domain(
+    reply: httpx.Response, kind: FailureKind
+) -> None:
+    with pytest.raises(CallError) as caught:
+        _ask(lambda _: reply)
+    assert caught.value.failure.kind is kind
+
+
+def test_a_failed_bootstrap_is_tried_again_at_the_next_question() -> None:
+    replies = iter([httpx.Response(500), httpx.Response(200, json=BOOTSTRAP)])
+
+    async def run() -> Mapping[str, RawAnswer | Failure]:
+        def reply(request: httpx.Request) -> httpx.Response:
+            if request.url.host == "data.iana.org":
+                return next(replies)
+            return httpx.Response(200, json=_domain())
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(reply)) as client:
+            provider = Rdap(client, clock=_StoppedClock())
+            with pytest.raises(CallError):
+                await provider.ask([CompanyQuery("acme.example")])
+            return await provider.ask([CompanyQuery("acme.example")])
+
+    assert isinstance(asyncio.run(run())["acme.example"], RawAnswer)
+
+
+def test_three_redirects_are_followed_and_the_last_address_is_the_evidence() -> None:
+    def reply(request: httpx.Request) -> httpx.Response:
+        step = int(request.url.params.get("step", "0"))
+        if step < 3:
+            return httpx.Response(
+                302, headers={"location": f"https://r{step}.example/?step={step + 1}"}
+            )
+        return httpx.Response(200, json=_domain())
+
+    (answer,) = _ask(reply, base_url="https://r.example")
+    assert isinstance(answer, RawAnswer)
+    assert answer.url == "https://r2.example/?step=3"
+
+
+@pytest.mark.parametrize("location", ["https://r.example/again", "ftp://r.example/", "http://[bad"])
+def test_a_loop_and_other_bad_redirects_end_as_malformed(location: str) -> None:
+    asked: list[str] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(301, headers={"location": location})
+
+    with pytest.raises(CallError) as caught:
+        _ask(reply, base_url="https://r.example")
+    assert caught.value.failure.kind is FailureKind.MALFORMED
+    assert len(asked) <= 4
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"errorCode": 400}'])
+def test_an_answer_that_is_no_domain_object_is_malformed(content: bytes) -> None:
+    with pytest.raises(CallError) as caught:
+        _ask(_internet(200, content=content))
+    assert caught.value.failure.kind is FailureKind.MALFORMED
+
+
+def test_errors_of_the_transport_come_through_unchanged() -> None:
+    def reply(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no route", request=request)
+
+    with pytest.raises(httpx.ConnectError):
+        _ask(reply)
+
+
+def test_registration_registrar_and_registrant_are_read() -> None:
+    candidate = _read(
+        _domain(
+            events=[{"eventAction": "registration", "eventDate": "1997-06-03T00:00:00Z"}],
+            entities=[
+                _entity("registrar", ["fn", {}, "text", "Names Inc."]),
+                _entity(
+                    "registrant",
+                    ["fn", {}, "text", "Jane Doe"],
+                    ["org", {}, "text", "Acme Widgets Ltd"],
+                    ["adr", {"cc": "GB"}, "text", ["", "", "1 Road", "Leeds", "", "L1", ""]],
+                ),
+            ],
+        )
+    )
+    assert _facts(candidate) == {
+        "registered_on": "1997-06-03",
+        "registrar": "Names Inc.",
+        "legal_name": "Acme Widgets Ltd",
+        "country": "GB",
+    }
+    assert (candidate.domains, candidate.names) == (("acme.example",), ("Acme Widgets Ltd",))
+
+
+@pytest.mark.parametrize(
+    "organisation",
+    [
+        "REDACTED FOR PRIVACY",
+        "Domains By Proxy, LLC",
+        "Privacy service provided by Withheld for Privacy ehf",
+        "Statutory Masking Enabled",
+        "Contact Privacy Inc. Customer 0123",
+        "Not Disclosed",
+        "Private Person",
+        "",
+        "***",
+    ],
+)
+def test_a_phrase_in_place_of_the_owner_is_no_fact(organisation: str) -> None:
+    registrant = _entity("registrant", ["org", {}, "text", organisation])
+    candidate = _read(_domain(entities=[registrant]))
+    assert (_facts(candidate), candidate.names) == ({}, ())
+
+
+def test_a_company_may_have_private_in_its_name() -> None:
+    registrant = _entity("registrant", ["org", {}, "text", "Acme India Private Limited"])
+    assert _read(_domain(entities=[registrant])).names == ("Acme India Private Limited",)
+
+
+def test_a_person_is_no_fact_and_neither_is_a_name_of_unknown_kind() -> None:
+    person = _entity(
+        "registrant", ["fn", {}, "text", "Jane Doe"], ["kind", {}, "text", "individual"]
+    )
+    unknown = _entity("registrant", ["fn", {}, "text", "Jane Doe"])
+    for registrant in (person, unknown):
+        assert _read(_domain(entities=[registrant])).names == ()
+
+
+def test_what_the_redaction_list_names_is_no_fact_even_where_a_value_stands() -> None:
+    candidate = _read(
+        _domain(
+            entities=[
+                _entity(
+                    "registrant",
+                    ["org", {}, "text", "Replacement Ltd"],
+                    ["adr", {}, "text", ["", "", "", "", "", "", "FR"]],
+                )
+            ],
+            redacted=[
+                {"name": {"description": "Registrant Organization"}, "method": "replacementValue"},
+                {"name": {"type": "Registrant Country"}},
+            ],
+        )
+    )
+    assert _facts(candidate) == {}
+
+
+def _contract(name: str) -> dict[str, Any]:
+    path = CONTRACTS / name
+    if not path.exists():
+        pytest.skip(f"recorded RDAP answers are not at {CONTRACTS}")
+    data: dict[str, Any] = json.loads(path.read_text())
+    return data
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        (
+            "icann_microsoft.click.json",
+            {
+                "registered_on": "2014-11-12",
+                "registrar": "MarkMonitor Inc.",
+                "legal_name": "Microsoft Corporation",
+                "country": "US",
+            },
+        ),
+        (
+            "icann_lemonde.fr.json",
+            {
+                "registered_on": "2005-08-02",
+                "registrar": "NAMESHIELD",
+                "legal_name": "SOCIETE EDITRICE DU MONDE",
+                "country": "FR",
+            },
+        ),
+        (
+            "icann_domain_afnic_fr.json",
+            {
+                "registered_on": "2001-12-10",
+                "registrar": "Registry Operations",
+                "legal_name": "ASS FRANC NOMMAGE INTERNET EN COOP",
+                "country": "FR",
+            },
+        ),
+        (
+            "icann_lookup_with_redaction.json",
+            {
+                "registered_on": "1997-06-03",
+                "registrar": "Example Registrar Inc.",
+                "country": "CA",
+            },
+        ),
+        (
+            "icann_home.moscow.json",
+            {
+                "registered_on": "2021-10-19",
+                "registrar": 'Limited Liability Company "Registrar of domain names REG.RU"',
+            },
+        ),
+        (
+            "nomulus_rdapjson_domain_full.json",
+            {"registered_on": "1999-09-01", "registrar": "みんな"},
+        ),
+    ],
+)
+def test_recorded_answers_are_read(name: str, facts: dict[str, str]) -> None:
+    assert _facts(_read(_contract(name))) == facts
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "icann_error_ripe_net.json",
+        "nomulus_rdapjson_error.json",
+        "nomulus_rdap_help_index.json",
+        "icann_entity-rfc9083-fig15.json",
+    ],
+)
+def test_recorded_answers_that_are_no_domain_are_malformed(name: str) -> None:
+    with pytest.raises(CallError):
+        _read(_contract(name))
