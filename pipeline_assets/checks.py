@@ -4,7 +4,6 @@ The assets' bodies log an evaluation of each for every partition as it is record
 definitions make Dagster show them per partition, and allow to check again at any time.
 """
 
-
 from collections.abc import Callable, Sequence
 
 import pyarrow.parquet as pq
@@ -12,8 +11,8 @@ from dagster import (
     AssetCheckEvaluation,
     AssetCheckExecutionContext,
     AssetCheckResult,
-    AssetCheckSeverity,
     AssetChecksDefinition,
+    AssetCheckSeverity,
     AssetKey,
     asset_check,
 )

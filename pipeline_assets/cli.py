@@ -31,7 +31,9 @@ Sandbox = Annotated[
 @app.command()
 def run(
     file: Annotated[Path, typer.Argument(help="The list: CSV, TSV or plain text.")],
-    name: Annotated[str | None, typer.Option(help="Name of the list. Default: FILE's stem.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the list. Default: FILE's stem.")
+    ] = None,
     column: Annotated[str | None, typer.Option(help="Column that holds the domains.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Domains per batch. Default: PIPELINE_BATCH_SIZE.")

@@ -19,7 +19,7 @@ from resources.profile_builder import SCHEMA
 )
 def company_directory(
     context: AssetExecutionContext, pipeline: PipelineResource
-) -> MaterializeResult:
+) -> MaterializeResult[None]:
     report = pipeline.platform.directory.write()
     context.log.info(f"{report.rows} companies written to {report.csv}")
     return MaterializeResult(

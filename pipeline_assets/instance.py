@@ -19,8 +19,7 @@ from dagster import (
     RunsFilter,
 )
 
-from pipeline_assets.partitions import BATCHES
-from pipeline_assets.schedules import RANGE_END, RANGE_START
+from pipeline_assets.partitions import BATCHES, RANGE_END, RANGE_START
 from resources.adapters.ledger.workers import ProcessIdentity, current_process, is_process_gone
 from resources.core.config import PROJECT_ROOT, Settings
 
@@ -69,10 +68,10 @@ class Runs:
             if (status := statuses.get(key)) is None or status.value != "MATERIALIZED"
         ]
 
-    def run(self, job: str, tags: Mapping[str, str]) -> ExecuteInProcessResult:
-        """Run a job to its end here; its failure is in the result, not raised."""
+    def run(self, job: str, tags: Mapping[str, str]) -> str | None:
+        """Run a job to its end here. Returns None, or in one line why it failed."""
         identity = current_process()
-        return self._definitions.resolve_job_def(job).execute_in_process(
+        result = self._definitions.resolve_job_def(job).execute_in_process(
             run_config=_QUIET,
             instance=self._instance,
             raise_on_error=False,
@@ -84,10 +83,9 @@ class Runs:
                 **tags,
             },
         )
+        return None if result.success else _why_failed(result)
 
-    def run_range(
-        self, job: str, start: str, end: str, tags: Mapping[str, str]
-    ) -> ExecuteInProcessResult:
+    def run_range(self, job: str, start: str, end: str, tags: Mapping[str, str]) -> str | None:
         """Run a job over a contiguous range of partitions."""
         return self.run(job, {RANGE_START: start, RANGE_END: end, **tags})
 
@@ -103,6 +101,21 @@ class Runs:
             )
             reaped.append(run.run_id)
         return reaped
+
+
+def _why_failed(result: ExecuteInProcessResult) -> str:
+    """The first failed step's reason; an unforeseen error names its type."""
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        data = event.step_failure_data
+        failure = data.user_failure_data
+        if failure is not None and failure.description:
+            return failure.description
+        if data.error is not None:
+            innermost = data.error.cause or data.error
+            return f"unforeseen error in {event.step_key}: {innermost.message.strip()}"
+    return "the run failed; see it in Dagster"
 
 
 def _identity_of(tags: Mapping[str, str]) -> ProcessIdentity | None:

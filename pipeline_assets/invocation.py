@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from dagster import DagsterInstance
 
 from pipeline_assets.instance import Runs
+from pipeline_assets.jobs import JOB_OF
 from pipeline_assets.recording import DUE_ONLY_TAG, SCOPE_TAG
-from pipeline_assets.schedules import JOB_OF
 from resources.adapters.ledger.lists import IngestReport
 from resources.artifact_writer import ASSET_OF, MANIFEST_ASSET
 from resources.core.batches import contiguous_ranges
@@ -41,6 +41,7 @@ class Outcome:
         seconds: Per phase, spent in this invocation.
         calls: (calls, credits) by provider in this invocation.
         pages: Pages fetched in this invocation.
+        failures: What failed runs said, newest last.
     """
 
     ingest: IngestReport
@@ -50,6 +51,7 @@ class Outcome:
     seconds: dict[Phase, float] = field(default_factory=dict)
     calls: dict[str, tuple[int, float]] = field(default_factory=dict)
     pages: int = 0
+    failures: Sequence[str] = ()
 
     @property
     def is_settled(self) -> bool:
@@ -79,6 +81,7 @@ class Invocation:
         self._only = only
         self._scope = str(uuid.uuid4())
         self._seconds: dict[Phase, float] = {}
+        self._failures: list[str] = []
         self._started_at = platform.clock.now()
 
     def run(self, report: IngestReport, wait_s: float) -> Outcome:
@@ -99,7 +102,8 @@ class Invocation:
             left_s = give_up_at - time.monotonic()
             if pause_s is None or pause_s > left_s:
                 break
-            self._say(f"Waiting {pause_s:.0f} s until the next domains are due.")
+            if pause_s >= 1:
+                self._say(f"Waiting {pause_s:.0f} s until the next domains are due.")
             time.sleep(pause_s)
             tags = {SCOPE_TAG: self._scope, DUE_ONLY_TAG: "true"}
         return self._outcome(report, keys)
@@ -111,7 +115,7 @@ class Invocation:
         self._runs.add_partitions(keys)
         missing = self._runs.unrecorded(MANIFEST_ASSET, keys)
         for start, end in self._ranges(missing):
-            self._runs.run_range("take_in", start, end, {SCOPE_TAG: self._scope})
+            self._report(self._runs.run_range("take_in", start, end, {SCOPE_TAG: self._scope}))
 
     def _work_on(self, phase: Phase, keys: Sequence[str], tags: dict[str, str]) -> None:
         tallies = self._platform.ledger.work.tallies(phase, keys)
@@ -126,7 +130,7 @@ class Invocation:
         started = time.monotonic()
         try:
             for start, end in self._ranges(wanted, bridge=settled):
-                self._runs.run_range(JOB_OF[phase].name, start, end, tags)
+                self._report(self._runs.run_range(JOB_OF[phase].name, start, end, tags))
         finally:
             spent = time.monotonic() - started
             self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
@@ -139,11 +143,16 @@ class Invocation:
         if stale:
             self._say(f"{Phase.PROFILE_BUILD}: {len(stale)} batches.")
             for start, end in self._ranges(stale):
-                self._runs.run_range("build_profiles", start, end, tags)
+                self._report(self._runs.run_range("build_profiles", start, end, tags))
         if self._platform.directory.is_stale():
-            self._runs.run("write_directory", tags)
+            self._report(self._runs.run("write_directory", tags))
         spent = time.monotonic() - started
         self._seconds[Phase.PROFILE_BUILD] = self._seconds.get(Phase.PROFILE_BUILD, 0.0) + spent
+
+    def _report(self, failure: str | None) -> None:
+        if failure is not None:
+            self._failures.append(failure)
+            self._say(failure)
 
     def _ranges(
         self, wanted: set[str] | Sequence[str], bridge: Sequence[str] = ()
@@ -166,7 +175,7 @@ class Invocation:
 
     def _outcome(self, report: IngestReport, keys: Sequence[str]) -> Outcome:
         ledger = self._platform.ledger
-        outcome = Outcome(report, keys, seconds=self._seconds)
+        outcome = Outcome(report, keys, seconds=self._seconds, failures=self._failures)
         unsettled: set[str] = set()
         for phase in Phase:
             tallies = ledger.work.tallies(phase, keys)
@@ -181,7 +190,7 @@ class Invocation:
 
 def _comes_back(kind: str) -> bool:
     """Whether what a domain waits for may end by itself: our network, a dead worker's claims."""
-    if kind not in FailureKind:
+    if kind not in RULES:
         return True
     rule = RULES[FailureKind(kind)]
     return rule.handling is Handling.WAIT and not rule.needs_person

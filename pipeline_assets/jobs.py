@@ -7,6 +7,7 @@ from pipeline_assets.company_profiles import company_profiles
 from pipeline_assets.domain_batches import domain_batches
 from pipeline_assets.enriched_companies import enriched_companies
 from pipeline_assets.scraped_pages import scraped_pages
+from resources.core.models import Phase
 
 take_in = define_asset_job(
     "take_in",
@@ -34,4 +35,5 @@ write_directory = define_asset_job(
     description="Writes all profiles into one table.",
 )
 
+JOB_OF = {Phase.COMPANY_ENRICHMENT: enrich_companies, Phase.PAGE_SCRAPING: scrape_pages}
 ALL = [take_in, enrich_companies, scrape_pages, build_profiles, write_directory]

@@ -2,6 +2,9 @@
 
 from dagster import BackfillPolicy, DynamicPartitionsDefinition
 
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
 BATCHES = DynamicPartitionsDefinition(name="batches")
 
 # Batches per run of a backfill. The profiles' number must differ from their parents': with the

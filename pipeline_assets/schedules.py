@@ -12,17 +12,12 @@ from dagster import (
     schedule,
 )
 
-from pipeline_assets.jobs import enrich_companies, scrape_pages
-from pipeline_assets.partitions import BATCHES
+from pipeline_assets.jobs import JOB_OF
+from pipeline_assets.partitions import BATCHES, RANGE_END, RANGE_START
 from pipeline_assets.recording import REFRESH_TAG
 from resources.core.batches import contiguous_ranges
 from resources.core.config import load_settings
-from resources.core.models import Phase
 from resources.platform import Platform
-
-JOB_OF = {Phase.COMPANY_ENRICHMENT: enrich_companies, Phase.PAGE_SCRAPING: scrape_pages}
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
 
 
 @schedule(

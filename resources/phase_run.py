@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
 
 import httpx
 
 from resources.adapters.classify import classify
 from resources.adapters.connector import guarded_client, guarded_session, user_agent
 from resources.adapters.fetcher import Fetcher
+from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.calls import Budget
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.network import NetworkCheck
@@ -20,18 +21,17 @@ from resources.adapters.providers.registry import build_providers
 from resources.adapters.robots import Robots
 from resources.adapters.site_visit import CODE_VERSION as SCRAPING_VERSION
 from resources.adapters.site_visit import SiteVisit
+from resources.adapters.store import Store
 from resources.adapters.work_queue import LedgerWorkQueue
 from resources.core.batch_runner import BatchRunner, Event, RunLimits
+from resources.core.config import Settings
 from resources.core.enrichment import CODE_VERSION as ENRICHMENT_VERSION
 from resources.core.enrichment import Enrichment
 from resources.core.models import Phase
-from resources.core.ports import PhaseWork
+from resources.core.ports import Clock, PhaseWork
 from resources.core.provider_chain import ChainLink
 from resources.core.retry import RetryPolicy
 from resources.core.rounds import RoundPolicy
-
-if TYPE_CHECKING:
-    from resources.platform import Platform
 
 CODE_VERSIONS = {
     Phase.COMPANY_ENRICHMENT: ENRICHMENT_VERSION,
@@ -42,17 +42,28 @@ ENRICHED_AT_A_TIME = 200
 MOST_SECONDS_BETWEEN_BEATS = 5.0
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What every run of a phase works with."""
+
+    settings: Settings
+    ledger: Ledger
+    store: Store
+    clock: Clock
+    version: str
+
+
 async def phase_events(
-    platform: Platform, phase: Phase, batch_keys: Sequence[str], *, run_id: str, scope: str
+    parts: Parts, phase: Phase, batch_keys: Sequence[str], *, run_id: str, scope: str
 ) -> AsyncIterator[Event]:
     """Work through the batches on the running loop; see `BatchRunner.run`."""
-    settings, ledger, clock = platform.settings, platform.ledger, platform.clock
+    settings, ledger, clock = parts.settings, parts.ledger, parts.clock
     ledger.workers.bury_dead(clock.now())
     worker_id = ledger.workers.begin(phase, run_id, clock.now())
     async with AsyncExitStack() as stack:
         commits = CommitQueue(ledger.database, settings.checkpoint_interval)
         stack.callback(commits.close)
-        agent = user_agent(settings.fetch, platform.version)
+        agent = user_agent(settings.fetch, parts.version)
         session = await stack.enter_async_context(guarded_session(settings.fetch, agent))
         network = NetworkCheck(settings.fetch, clock)
         random = Random(worker_id)
@@ -61,12 +72,12 @@ async def phase_events(
             fetcher = Fetcher(session, settings.fetch, clock, random)
             robots = Robots(fetcher, ledger, commits, clock, settings.fetch.robots_ttl)
             work = SiteVisit(
-                fetcher, robots, network, ledger, commits, platform.store, clock, settings.fetch
+                fetcher, robots, network, ledger, commits, parts.store, clock, settings.fetch
             )
         else:
             client = guarded_client(settings.fetch, session, agent)
             budget = Budget(scope, settings.max_credits)
-            work = _enrichment(platform, client, commits, network, budget, worker_id, random, stack)
+            work = _enrichment(parts, client, commits, network, budget, worker_id, random, stack)
         runner = BatchRunner(
             work,
             LedgerWorkQueue(ledger, commits, clock, phase, worker_id, CODE_VERSIONS[phase]),
@@ -88,7 +99,7 @@ async def phase_events(
 
 
 def _enrichment(
-    platform: Platform,
+    parts: Parts,
     client: httpx.AsyncClient,
     commits: CommitQueue,
     network: NetworkCheck,
@@ -97,17 +108,17 @@ def _enrichment(
     random: Random,
     stack: AsyncExitStack,
 ) -> Enrichment:
-    settings = platform.settings
+    settings = parts.settings
     gateways = {}
     links = []
-    for provider in build_providers(settings, client, platform.clock):
+    for provider in build_providers(settings, client, parts.clock):
         own = getattr(settings.providers, provider.name)
         gateway = ProviderGateway(
             provider,
-            platform.ledger,
+            parts.ledger,
             commits,
             network,
-            platform.clock,
+            parts.clock,
             CallPolicy(
                 concurrency=own.concurrency,
                 retry=RetryPolicy(attempts=settings.fetch.attempts),

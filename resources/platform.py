@@ -19,7 +19,7 @@ from resources.core.models import Phase
 from resources.core.ports import Clock
 from resources.core.redaction import remember
 from resources.directory import Directory
-from resources.phase_run import phase_events
+from resources.phase_run import Parts, phase_events
 from resources.profile_builder import ProfileBuilder
 
 VERSION = "0.1.0"
@@ -57,8 +57,9 @@ class Platform:
             run_id: The Dagster run, to find the worker by.
             scope: Names the invocation whose credit limit counts.
         """
+        parts = Parts(self.settings, self.ledger, self.store, self.clock, self.version)
         return iterate_in_thread(
-            lambda: phase_events(self, phase, batch_keys, run_id=run_id, scope=scope)
+            lambda: phase_events(parts, phase, batch_keys, run_id=run_id, scope=scope)
         )
 
     @property

@@ -89,13 +89,13 @@ class ProfileBuilder:
                 Phase.COMPANY_ENRICHMENT: enriched[domain],
                 Phase.PAGE_SCRAPING: scraped[domain],
             }
-            profile, state = _profile(member, inputs, self._clock.now())
+            profile, state = _profile(member, inputs)
             states[domain] = (state, "; ".join(profile.missing.values()) or None)
             rows.append(_row(profile, state))
         written = ArtifactWriter(self._ledger, self._store, self._clock).write(
             ASSET, batch_key, rows, SCHEMA, _fingerprint(tallies, batch_key)
         )
-        self._ledger.work.record_profiles(batch_key, states, self._clock.now())
+        self._ledger.work.record_profiles(states, self._clock.now())
         counts: dict[State, int] = {}
         for state, _ in states.values():
             counts[state] = counts.get(state, 0) + 1
@@ -113,7 +113,7 @@ def _by_domain(results: Sequence[StoredResult]) -> dict[str, StoredResult]:
 
 
 def _profile(
-    member: Mapping[str, Any], inputs: Mapping[Phase, StoredResult], now: float
+    member: Mapping[str, Any], inputs: Mapping[Phase, StoredResult]
 ) -> tuple[CompanyProfile, State]:
     """One domain's profile and where it stands."""
     found = [
@@ -126,7 +126,7 @@ def _profile(
         if (sentence := _missing_sentence(phase, result)) is not None
     }
     # A hint from the list alone makes no profile: nobody has confirmed it.
-    facts = [*found, *_list_facts(member, now)] if found else []
+    facts = [*found, *_list_facts(member)] if found else []
     profile = merge(str(member["domain"]), facts, missing)
     if any(not result.state.is_settled for result in inputs.values()):
         return profile, State.WAITING
@@ -159,7 +159,7 @@ def _page_facts(result: StoredResult) -> list[Fact]:
     return list(site_facts(result.domain, pages, at_by_url))
 
 
-def _list_facts(member: Mapping[str, Any], now: float) -> list[Fact]:
+def _list_facts(member: Mapping[str, Any]) -> list[Fact]:
     values = (("name", member["name"]), ("country", member["country"]))
     return [
         Fact(name, value, "list", f"line {member['line']}", 0.0, LIST_CONFIDENCE)

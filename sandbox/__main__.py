@@ -25,14 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         _check_address(arguments.host, arguments.port)
-        listed = (
-            read_domain_list(arguments.domains) if arguments.domains else DomainList()
-        )
+        listed = read_domain_list(arguments.domains) if arguments.domains else DomainList()
         corpus = Corpus(arguments.corpus, arguments.seed) if arguments.corpus else None
         faults = read_faults(arguments.faults, arguments.seed, time.monotonic)
-        world = Internet(
-            Companies(arguments.seed, listed), corpus, faults, time.monotonic
-        )
+        world = Internet(Companies(arguments.seed, listed), corpus, faults, time.monotonic)
         watched = parent if arguments.exit_with_parent else None
         serve(world, arguments.host, arguments.port, watched)
     except UsageMistake as mistake:
@@ -48,18 +44,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="sandbox",
         description="An internet on loopback: provider APIs and company sites.",
     )
-    parser.add_argument(
-        "--port", type=int, required=True, help="port; 0 picks a free one"
-    )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="loopback address (%(default)s)"
-    )
-    parser.add_argument(
-        "--domains", type=Path, metavar="FILE", help="CSV or TSV with a header"
-    )
-    parser.add_argument(
-        "--corpus", type=Path, metavar="DIR", help="folder of HTML files"
-    )
+    parser.add_argument("--port", type=int, required=True, help="port; 0 picks a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="loopback address (%(default)s)")
+    parser.add_argument("--domains", type=Path, metavar="FILE", help="CSV or TSV with a header")
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="folder of HTML files")
     parser.add_argument(
         "--faults",
         default="none",

@@ -26,9 +26,7 @@ class Calls:
     """The counters of one sandbox since its start or the last reset."""
 
     calls: dict[str, dict[str, int]] = field(default_factory=_per_api)
-    billed: dict[str, dict[str, int]] = field(
-        default_factory=lambda: {api: {} for api in PAID}
-    )
+    billed: dict[str, dict[str, int]] = field(default_factory=lambda: {api: {} for api in PAID})
     requests: dict[str, int] = field(default_factory=lambda: dict.fromkeys(APIS, 0))
     pages: dict[str, int] = field(default_factory=dict)
     robots: dict[str, int] = field(default_factory=dict)

@@ -89,9 +89,7 @@ class Companies:
 
 
 def _company(draw: Draw, domain: str, given: Given) -> Truth:
-    code = (
-        given.country or country_of_tld(domain) or draw.pick("country", HOME_COUNTRIES)
-    )
+    code = given.country or country_of_tld(domain) or draw.pick("country", HOME_COUNTRIES)
     country = countries()[code]
     city = draw.pick("city", country.cities)
     words = wording_of(country.language)
@@ -99,9 +97,7 @@ def _company(draw: Draw, domain: str, given: Given) -> Truth:
     form = registers.legal_form(draw, code)
     industry = draw.pick("industry", industries(country.language))
     founded = draw.number("founded", 1921, 2021)
-    employees = round(
-        math.exp(math.log(2) + draw.share("employees") ** 1.6 * math.log(8000))
-    )
+    employees = round(math.exp(math.log(2) + draw.share("employees") ** 1.6 * math.log(8000)))
     kind = _kind(draw, domain, employees)
     fills = {
         "name": name,
@@ -116,9 +112,7 @@ def _company(draw: Draw, domain: str, given: Given) -> Truth:
     return Truth(
         domain=domain,
         name=name,
-        legal_name=name
-        if name.casefold().endswith(form.casefold())
-        else f"{name} {form}",
+        legal_name=name if name.casefold().endswith(form.casefold()) else f"{name} {form}",
         legal_form=form,
         alternative_names=(name.upper(), domain.partition(".")[0]),
         country=code,
@@ -136,13 +130,9 @@ def _company(draw: Draw, domain: str, given: Given) -> Truth:
         address=_address(draw, words, city, code),
         phone=_phone(draw, city),
         email=f"{draw.pick('mailbox', words.mailbox)}@{domain}",
-        email_form=next(
-            form for top, form in _EMAIL_FORMS if draw.share("email_form") < top
-        ),
+        email_form=next(form for top, form in _EMAIL_FORMS if draw.share("email_form") < top),
         social=_social(draw, domain),
-        registration_number=registers.register_entry(
-            draw, code, city.name, city.region
-        ),
+        registration_number=registers.register_entry(draw, code, city.name, city.region),
         vat_number=registers.vat_number(draw, code),
         lei=registers.lei(draw),
         wikidata_id=f"Q{draw.number('qid', 10_000_000, 139_999_999)}",
@@ -194,17 +184,13 @@ def _kind(draw: Draw, domain: str, employees: int) -> str:
 
 def _address(draw: Draw, words: Wording, city: City, code: str) -> Address:
     street = draw.pick("street", words.street).format(n=draw.number("house", 1, 180))
-    return Address(
-        street, draw.filled("postcode", city.postcode), city.name, city.region, code
-    )
+    return Address(street, draw.filled("postcode", city.postcode), city.name, city.region, code)
 
 
 def _phone(draw: Draw, city: City) -> Phone:
     international = draw.filled("phone", city.phone_international)
     is_international = draw.chance("phone_international", 0.6)
-    printed = (
-        international if is_international else draw.filled("phone", city.phone_national)
-    )
+    printed = international if is_international else draw.filled("phone", city.phone_national)
     return Phone("+" + re.sub(r"\D", "", international), printed, is_international)
 
 
@@ -216,9 +202,7 @@ def _email_form(draw: Draw) -> EmailForm:
 def _social(draw: Draw, domain: str) -> dict[str, str]:
     handle = domain.partition(".")[0] or domain
     return {
-        name: url.format(handle=handle)
-        for name, share, url in _SOCIAL
-        if draw.chance(name, share)
+        name: url.format(handle=handle) for name, share, url in _SOCIAL if draw.chance(name, share)
     }
 
 
@@ -236,9 +220,7 @@ def _team(draw: Draw, words: Wording) -> tuple[Person, ...]:
 def _products(draw: Draw) -> tuple[Product, ...]:
     lines = draw.several("products", _PRODUCTS, draw.number("product_count", 3, 5))
     return tuple(
-        Product(
-            f"{line} {draw.pick(line, _GRADES)}", draw.number(f"{line}.price", 9, 490)
-        )
+        Product(f"{line} {draw.pick(line, _GRADES)}", draw.number(f"{line}.price", 9, 490))
         for line in lines
     )
 
@@ -248,11 +230,7 @@ def _news(draw: Draw, words: Wording, fills: dict[str, str]) -> tuple[NewsPost, 
     posts = []
     for index, title in enumerate(titles):
         text = title.format(**fills)
-        plain = (
-            unicodedata.normalize("NFKD", text.lower())
-            .encode("ascii", "ignore")
-            .decode()
-        )
+        plain = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
         slug = re.sub(r"[^a-z0-9]+", "-", plain)
         date = f"2025-{draw.number(f'news.m{index}', 1, 12):02d}-{11 + index}"
         posts.append(NewsPost(slug.strip("-")[:60] or f"post-{index}", text, date))

@@ -13,6 +13,8 @@ from functools import lru_cache
 
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _FINAL_BLOCK = b"\x03\x00"
+_SHORT_BYTES = 16_384
+_RAW_BYTES = 4096
 _POLYNOMIAL = 0xEDB88320
 
 
@@ -31,13 +33,12 @@ class Segment:
 
 def deflate(data: bytes, level: int = 6) -> Segment:
     """Compress a run of bytes so that it can stand anywhere in a stream."""
-    # A small window and hash table make the compressor cheap to set up for a short navigation.
-    small = len(data) < 4096
-    compressor = zlib.compressobj(
-        level, zlib.DEFLATED, -12 if small else -15, 5 if small else 8
-    )
+    # A small window and hash table make the compressor several times cheaper to set up.
+    window, memory = (-12, 5) if len(data) < _SHORT_BYTES else (-15, 8)
+    compressor = zlib.compressobj(level, zlib.DEFLATED, window, memory)
     deflated = compressor.compress(data) + compressor.flush(zlib.Z_FULL_FLUSH)
-    return Segment(deflated, zlib.crc32(data), len(data), data if small else None)
+    raw = data if len(data) < _RAW_BYTES else None
+    return Segment(deflated, zlib.crc32(data), len(data), raw)
 
 
 def inflate(segment: Segment) -> bytes:
@@ -45,10 +46,10 @@ def inflate(segment: Segment) -> bytes:
     return zlib.decompressobj(-15).decompress(segment.deflated)
 
 
-def gzip_parts(segments: tuple[Segment, ...]) -> tuple[bytes, ...]:
-    """Return the parts of one gzip member that holds the segments in a row."""
+def gzip_parts(segments: tuple[Segment, ...], crc: int) -> tuple[bytes, ...]:
+    """Return the parts of one gzip member that holds the segments, whose `checksum` is given."""
     total = sum(segment.length for segment in segments)
-    trailer = _FINAL_BLOCK + struct.pack("<II", checksum(segments), total & 0xFFFFFFFF)
+    trailer = _FINAL_BLOCK + struct.pack("<II", crc, total & 0xFFFFFFFF)
     return (_HEADER, *(segment.deflated for segment in segments), trailer)
 
 

@@ -14,6 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Coroutine
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 from aiohttp.base_protocol import BaseProtocol
@@ -88,9 +89,7 @@ class Connection(BaseProtocol):
             if not payload.is_eof():
                 self._start(self._read_then_answer(message, payload))
                 return
-            pending = self._answer(
-                message, payload.read_nowait() if payload.total_bytes else b""
-            )
+            pending = self._answer(message, payload.read_nowait() if payload.total_bytes else b"")
             if pending is not None:
                 self._start(pending)
                 return
@@ -114,13 +113,8 @@ class Connection(BaseProtocol):
         else:
             self._advance()
 
-    async def _read_then_answer(
-        self, message: RawRequestMessage, payload: StreamReader
-    ) -> None:
-        if (
-            message.headers.get("Expect", "").lower() == "100-continue"
-            and self.transport
-        ):
+    async def _read_then_answer(self, message: RawRequestMessage, payload: StreamReader) -> None:
+        if message.headers.get("Expect", "").lower() == "100-continue" and self.transport:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         chunks, size = [], 0
         while chunk := await payload.readany():
@@ -134,27 +128,21 @@ class Connection(BaseProtocol):
         if pending is not None:
             await pending
 
-    def _answer(
-        self, message: RawRequestMessage, body: bytes
-    ) -> Coroutine[Any, Any, None] | None:
+    def _answer(self, message: RawRequestMessage, body: bytes) -> Coroutine[Any, Any, None] | None:
         """Answer at once, or return what is still to be awaited."""
         request = _request(message, body)
         try:
             answer, api, seen, fault = self._world.answer(request)
         except Exception:  # noqa: BLE001 - a bug answers 500 and must not end the connection silently
             traceback.print_exc(file=sys.stderr)
-            self.send(
-                text_answer(500, "the sandbox has a bug; its stderr has the trace")
-            )
+            self.send(text_answer(500, "the sandbox has a bug; its stderr has the trace"))
             return None
         if fault is None:
             self.send(answer)
             return None
         return self._suffer(fault, api, seen, answer)
 
-    async def _suffer(
-        self, fault: Fault, api: str, request: Request, answer: Answer
-    ) -> None:
+    async def _suffer(self, fault: Fault, api: str, request: Request, answer: Answer) -> None:
         await deliver(fault, api, request, answer, self)
 
     def send(self, answer: Answer) -> None:
@@ -197,11 +185,8 @@ class Connection(BaseProtocol):
         self.transport.abort()
 
     def _ending(self) -> bytes:
-        return (
-            b"Connection: close\r\n" + _date_line()
-            if self._is_closing
-            else _date_line()
-        )
+        ending = _date_and_end(int(time.time()))
+        return b"Connection: close\r\n" + ending if self._is_closing else ending
 
 
 def _request(message: RawRequestMessage, body: bytes) -> Request:
@@ -217,13 +202,7 @@ def _request(message: RawRequestMessage, body: bytes) -> Request:
     return Request(message.method, host.rstrip("."), path, query, message.headers, body)
 
 
-_date: tuple[int, bytes] = (0, b"")
-
-
-def _date_line() -> bytes:
-    """Return the Date header and the empty line, written once a second."""
-    global _date
-    now = int(time.time())
-    if _date[0] != now:
-        _date = (now, f"Date: {formatdate(now, usegmt=True)}\r\n\r\n".encode())
-    return _date[1]
+@lru_cache(maxsize=2)
+def _date_and_end(now: int) -> bytes:
+    """Return the Date header and the empty line of a second."""
+    return f"Date: {formatdate(now, usegmt=True)}\r\n\r\n".encode()

@@ -61,9 +61,7 @@ class Control:
                 name = form["preset"][0].strip("\"'")
                 self.faults = preset_faults(name, self._companies.seed, self._clock)
             else:
-                self.faults = parse_faults(
-                    text, "the request", self._companies.seed, self._clock
-                )
+                self.faults = parse_faults(text, "the request", self._companies.seed, self._clock)
         except UsageMistake as mistake:
             return json_answer(400, {"error": str(mistake)})
         return json_answer(200, self.faults.report())

@@ -41,9 +41,7 @@ class Wire(Protocol):
         """End the connection by TCP RST."""
 
 
-async def deliver(
-    fault: Fault, api: str, request: Request, answer: Answer, wire: Wire
-) -> None:
+async def deliver(fault: Fault, api: str, request: Request, answer: Answer, wire: Wire) -> None:
     """Do to a request what the fault says; returns when the next request may be answered."""
     body = b"" if request.method == "HEAD" else b"".join(answer.body)
     match fault.kind:

@@ -58,7 +58,10 @@ def read_domain_list(path: Path) -> DomainList:
     """Read a CSV or TSV file with a header.
 
     Raises:
-        UsageMistake: the file cannot be read, or has no column domain, website or url.
+        UsageMistake: the file cannot be read.
+
+    Returns:
+        What it says; nothing where no column is called domain, website or url.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig", "replace").replace("\0", "")
@@ -70,16 +73,11 @@ def read_domain_list(path: Path) -> DomainList:
     rows = csv.DictReader(io.StringIO(text), delimiter="\t" if "\t" in header else ",")
     columns = {name.strip().lower(): name for name in rows.fieldnames or () if name}
     if not any(name in columns for name in _DOMAIN_COLUMNS):
-        raise UsageMistake(
-            f"the domain list {path} has no column domain, website or url in its first line; "
-            "add a header"
-        )
+        return DomainList()  # a plain list names no companies: theirs are drawn
     return _index(rows, columns)
 
 
-def _index(
-    rows: Iterable[dict[str, str | None]], columns: dict[str, str]
-) -> DomainList:
+def _index(rows: Iterable[dict[str, str | None]], columns: dict[str, str]) -> DomainList:
     def cell(row: dict[str, str | None], names: tuple[str, ...]) -> str:
         found = (row.get(columns[name]) for name in names if name in columns)
         return next((value.strip() for value in found if value and value.strip()), "")

@@ -11,7 +11,7 @@ Faults are scripted in TOML, one `[[fault]]` table each; the first rule that hit
     host = "*.example"        # glob on the Host (for an API its official one); any when left out
     path = "/about*"          # glob on the path without the query; any when left out
     rate = 0.02               # share of the matching requests, 0 to 1; 1 when left out
-    host_share = 0.3          # share of the hosts (by hash) that the rule can hit; all when left out
+    host_share = 0.3          # share of the hosts (by hash) it can hit; all when left out
     from_s = 0                # window in seconds since these faults came into force
     until_s = 30
     max_times = 3             # only the first n hits on a host count; no limit when left out
@@ -90,7 +90,7 @@ class FaultRule:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to one request; `seconds` is drawn, `hang_s` None means until the client goes."""
+    """What happens to one request; `seconds` is drawn, no `hang_s` is until the client goes."""
 
     kind: FaultKind
     rule: str
@@ -128,7 +128,8 @@ class _ArmedRule:
         if self._host is not None and not self._host.match(host):
             return False
         share = self.rule.host_share
-        return share >= 1 or self._draw.chance(f"host {host}", share)
+        # With and without www. is one site, which is away or is not.
+        return share >= 1 or self._draw.chance(f"host {host.removeprefix('www.')}", share)
 
     def covers(self, api: str, host: str, path: str, now_s: float) -> bool:
         """Say whether a request is in this rule's window and pattern."""
@@ -226,9 +227,7 @@ class Faults:
         }
 
 
-def parse_faults(
-    text: str, source: str, seed: int, clock: Callable[[], float]
-) -> Faults:
+def parse_faults(text: str, source: str, seed: int, clock: Callable[[], float]) -> Faults:
     """Read faults from TOML.
 
     Args:
@@ -275,33 +274,21 @@ def _rule(table: Any, index: int, source: str) -> FaultRule:
         raise mistake("it is no table; write it as [[fault]]")
     unknown = set(table) - _KNOWN_KEYS
     if unknown:
-        raise mistake(
-            f"unknown setting {', '.join(sorted(unknown))}; see sandbox/README.md"
-        )
+        raise mistake(f"unknown setting {', '.join(sorted(unknown))}; see sandbox/README.md")
     if table.get("kind") not in set(FaultKind):
-        raise mistake(
-            f"kind is {table.get('kind')!r}; use one of {', '.join(FaultKind)}"
-        )
+        raise mistake(f"kind is {table.get('kind')!r}; use one of {', '.join(FaultKind)}")
     if table.get("api") not in (None, *APIS):
         raise mistake(f"api is {table['api']!r}; use one of {', '.join(APIS)}")
     for key, most in _NUMBERS.items():
         value = table.get(key, 0)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or not 0 <= value <= most
-        ):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
             raise mistake(f"{key} is {value!r}; use a number from 0 to {most:g}")
         if key in _WHOLE_NUMBERS and not isinstance(value, int):
             raise mistake(f"{key} is {value!r}; use a whole number")
     if not isinstance(table.get("retry_after_date", False), bool):
         raise mistake("retry_after_date is true or false")
     status = table.get("status", 503)
-    if (
-        isinstance(status, bool)
-        or not isinstance(status, int)
-        or not 200 <= status <= 599
-    ):
+    if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
         raise mistake(f"status is {status!r}; use 200 to 599")
     if any(not isinstance(table.get(key, ""), str) for key in ("host", "path", "name")):
         raise mistake("host, path and name are texts in quotes")
@@ -316,9 +303,7 @@ def _rule(table: Any, index: int, source: str) -> FaultRule:
 
 def _range(value: Any, mistake: Callable[[str], UsageMistake]) -> tuple[float, float]:
     pair = value if isinstance(value, list) else [value, value]
-    is_number = [
-        isinstance(one, (int, float)) and not isinstance(one, bool) for one in pair
-    ]
+    is_number = [isinstance(one, (int, float)) and not isinstance(one, bool) for one in pair]
     if len(pair) != 2 or not all(is_number) or not 0 <= pair[0] <= pair[1]:
         raise mistake(f"seconds is {value!r}; use a number, or [low, high]")
     return float(pair[0]), float(pair[1])

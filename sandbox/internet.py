@@ -31,7 +31,8 @@ _OFFICIAL_HOSTS = {
 _INDEX = (
     "This is the sandbox: an internet on loopback.\n"
     "Company sites and APIs answer by Host header; APIs also under /_api/pdl, /_api/wikidata and "
-    "/_api/rdap.\n/_sandbox/calls  /_sandbox/faults  /_sandbox/truth/<domain>  POST /_sandbox/reset\n"
+    "/_api/rdap.\n/_sandbox/calls  /_sandbox/faults  /_sandbox/truth/<domain>  "
+    "POST /_sandbox/reset\n"
 )
 
 
@@ -83,9 +84,7 @@ class Internet:
         status = 200 if request.path == "/" else 404
         return text_answer(status, _INDEX), SITE, request, None
 
-    def _api(
-        self, api: str, request: Request
-    ) -> tuple[Answer, str, Request, Fault | None]:
+    def _api(self, api: str, request: Request) -> tuple[Answer, str, Request, Fault | None]:
         answer = self._apis[api](request)
         self.calls.count_call(api, answer.asked)
         return answer, api, request, self._control.faults.decide(api, request)

@@ -26,9 +26,7 @@ HOME_COUNTRIES = (
 )  # fmt: skip
 _TLD_COUNTRIES = {"uk": "GB", "eu": "BE", "gov": "US", "edu": "US", "mil": "US"}
 # Country-code domains that everybody uses as if they meant something else.
-_NOT_A_COUNTRY = frozenset(
-    {"io", "co", "tv", "me", "ai", "cc", "ws", "fm", "gg", "to", "ly", "sh"}
-)
+_NOT_A_COUNTRY = frozenset({"io", "co", "tv", "me", "ai", "cc", "ws", "fm", "gg", "to", "ly", "sh"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,7 @@ class Country:
 
 
 def _rows(table: str) -> Iterator[dict[str, str]]:
-    text = (
-        resources.files("sandbox").joinpath("data", table).read_text(encoding="utf-8")
-    )
+    text = resources.files("sandbox").joinpath("data", table).read_text(encoding="utf-8")
     return csv.DictReader(text.splitlines(), delimiter="\t")
 
 
@@ -87,9 +83,7 @@ def countries() -> dict[str, Country]:
 
 @cache
 def _codes_by_name() -> dict[str, str]:
-    return {
-        country.name.upper(): code for code, country in countries().items()
-    } | _OTHER_NAMES
+    return {country.name.upper(): code for code, country in countries().items()} | _OTHER_NAMES
 
 
 def country_code(text: str) -> str | None:

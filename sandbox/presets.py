@@ -211,9 +211,7 @@ def read_faults(wanted: str, seed: int, clock: Callable[[], float]) -> Faults:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageMistake(
-            f"cannot read the faults file {path}: {error}; mend it"
-        ) from error
+        raise UsageMistake(f"cannot read the faults file {path}: {error}; mend it") from error
     return parse_faults(text, str(path), seed, clock)
 
 

@@ -1,6 +1,7 @@
 """Listens on loopback and serves until it is told to end."""
 
 import asyncio
+import gc
 import os
 import signal
 
@@ -26,6 +27,11 @@ def serve(world: Internet, host: str, port: int, parent: int | None) -> None:
     Raises:
         UsageMistake: the port cannot be had.
     """
+    # What was loaded at start never becomes garbage, and pages make none that is cyclic: the
+    # collector's full passes over the caches would cost more than serving.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     uvloop.run(_serve(world, host, port, parent))
 
 
@@ -46,11 +52,7 @@ async def _serve(world: Internet, host: str, port: int, parent: int | None) -> N
     bound = server.sockets[0].getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     print(f"sandbox listening on http://{shown}:{bound}", flush=True)
-    watch = (
-        loop.create_task(_until_orphaned(parent, is_over))
-        if parent is not None
-        else None
-    )
+    watch = loop.create_task(_until_orphaned(parent, is_over)) if parent is not None else None
     await is_over.wait()
     if watch is not None:
         watch.cancel()

@@ -22,14 +22,9 @@ def draw_site(draw: Draw, domain: str, words: Wording, posts: tuple[str, ...]) -
     """Draw the site of a domain; `posts` are the slugs of its news."""
     state, robots = _state(draw)
     paths = {page: draw.pick(f"path.{page}", words.paths[page]) for page in PAGES}
-    labels = {
-        page: draw.pick(f"label.{page}", words.labels[page])
-        for page in ("home", *PAGES)
-    }
+    labels = {page: draw.pick(f"label.{page}", words.labels[page]) for page in ("home", *PAGES)}
     pages = {"home": "/", **paths}
-    pages |= {
-        f"news.{index}": f"{paths['news']}/{slug}" for index, slug in enumerate(posts)
-    }
+    pages |= {f"news.{index}": f"{paths['news']}/{slug}" for index, slug in enumerate(posts)}
     has_www = draw.chance("www", 0.5)
     markup_share = draw.share("markup")
     month, day = draw.number("modified.m", 1, 12), draw.number("modified.d", 1, 28)

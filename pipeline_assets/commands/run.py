@@ -77,7 +77,7 @@ def run(request: Request) -> int:
         return _drive(platform, request, report, only, wait_s, progress, started)
 
 
-def _drive(  # noqa: PLR0913 - the parts of one request, put together once
+def _drive(
     platform: Platform,
     request: Request,
     report: object,

@@ -80,6 +80,7 @@ def as_json(platform: Platform, outcome: Outcome, seconds: float) -> str:
                 for name, (calls, credits) in sorted(outcome.calls.items())
             },
             "pages": outcome.pages,
+            "failures": list(outcome.failures[-5:]),
             "seconds": round(seconds, 2),
             "peak_memory_mb": round(peak_memory_mb(), 1),
             "outputs": outputs(platform),
@@ -134,10 +135,11 @@ def show(platform: Platform, outcome: Outcome, seconds: float, *, is_sandbox: bo
     for sentence in _missing(outcome):
         console.print(f"  {escape(sentence)}")
     _print_cost(console, outcome)
-    console.print("\n[bold]Results[/]")
-    for name, path in outputs(platform).items():
-        if name in {"csv", "parquet"}:
-            console.print(f"  {escape(path)}", soft_wrap=True)
+    files = [path for name, path in outputs(platform).items() if name in {"csv", "parquet"}]
+    if files:
+        console.print("\n[bold]Results[/]")
+    for path in files:
+        console.print(f"  {escape(path)}", soft_wrap=True)
     console.print("\n[bold]Next[/]")
     for hint in _next_steps(outcome, is_sandbox):
         console.print(f"  {escape(hint)}", soft_wrap=True)
@@ -159,7 +161,7 @@ def _missing(outcome: Outcome) -> Sequence[str]:
     sentences = []
     for phase, tally in outcome.tallies.items():
         for kind, count in sorted(tally.kinds.items(), key=lambda item: -item[1]):
-            if kind in FailureKind:
+            if kind in RULES:
                 rule = RULES[FailureKind(kind)]
                 sentences.append(f"{count} × {kind} in {phase.value}: {rule.sentence}")
     return sentences
@@ -171,7 +173,9 @@ def _print_cost(console: Console, outcome: Outcome) -> None:
             f"{name} {count} calls" + (f" ({credits:g} credits)" if credits else "")
             for name, (count, credits) in sorted(outcome.calls.items())
         )
-        console.print(f"\nThis time: {outcome.pages} pages fetched; {calls or 'no provider calls'}.")
+        console.print(
+            f"\nThis time: {outcome.pages} pages fetched; {calls or 'no provider calls'}."
+        )
     else:
         console.print("\nThis time: no page fetched, no provider called: all of it was there.")
 

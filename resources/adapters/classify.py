@@ -55,7 +55,7 @@ def classify(
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The innermost cause first: it says the most."""
-    links = []
+    links: list[BaseException] = []
     seen: BaseException | None = error
     while seen is not None and len(links) < 10:
         links.append(seen)
@@ -82,6 +82,10 @@ def _kind_of(error: BaseException) -> FailureKind | None:
             return FailureKind.STORE
         case httpx.TooManyRedirects():
             return FailureKind.MALFORMED
+        case aiohttp.http_exceptions.ContentLengthError():
+            return FailureKind.CONNECT  # cut off in the middle of the body
+        case aiohttp.http_exceptions.TransferEncodingError():
+            return FailureKind.CONNECT
         case (
             aiohttp.InvalidURL()
             | httpx.InvalidURL()

@@ -89,14 +89,33 @@ class ListReader:
         Raises:
             ListError: A line is too long, UTF-16 is broken, or the disk fails.
         """
+        for row, _ in self.with_cells():
+            yield row
+
+    def with_cells(self) -> Iterator[tuple[ListRow, list[str]]]:
+        """Yield every data row together with all of its cells as they are written.
+
+        Raises: as iterating does.
+        """
         domain_index = self.columns.index(self.domain_column)
         names = [name.lower() for name in self.columns]
+        found = self._records()
+        if self.header:
+            next(found, None)
+        for record in found:
+            yield _row(record, domain_index, names), record.cells
+
+    def heading(self) -> list[str]:
+        """Return the names of the columns as they are written; `columns` where there is no header.
+
+        Raises: as iterating does.
+        """
+        first = next(self._records(), None) if self.header else None
+        return list(self.columns) if first is None else first.cells
+
+    def _records(self) -> Iterator[Record]:
         with _opened(self.path, self.encoding) as stream:
-            found = records(LineSource(stream, self.path), self.delimiter, len(self.columns))
-            if self.header:
-                next(found, None)
-            for record in found:
-                yield _row(record, domain_index, names)
+            yield from records(LineSource(stream, self.path), self.delimiter, len(self.columns))
 
 
 def open_list(path: Path, column: str | None = None) -> ListReader:

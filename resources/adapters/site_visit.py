@@ -77,7 +77,7 @@ class SiteVisit:
         try:
             home = await self._home(task, known)
         except CallError as error:
-            return (await self._network.explain(error)).failure
+            return error.failure
         refusal = _refusal_of(home)
         if refusal is not None:
             return refusal
@@ -92,17 +92,18 @@ class SiteVisit:
             try:
                 return await self._page(task, url, HOME, known)
             except CallError as error:
-                first_error = first_error or error
-                if error.failure.kind not in _TRY_NEXT_FORM:
-                    raise
+                explained = await self._network.explain(error)
+                first_error = first_error or explained
+                if explained.failure.kind not in _TRY_NEXT_FORM:
+                    raise explained from error
         assert first_error is not None
         raise first_error
 
     async def _others(
         self, task: DomainTask, home: _Visited, known: Mapping[str, PageRow]
     ) -> tuple[list[_Visited], list[dict[str, Any]]]:
-        site = urlsplit(home.row.final_url).hostname or task.domain
-        choices = choose_pages(home.page, site, limit=self._settings.pages_per_site - 1)
+        limit = self._settings.pages_per_site - 1
+        choices = choose_pages(home.page, _site_of(task.domain, home.row.final_url), limit=limit)
         room = asyncio.Semaphore(self._settings.connections_per_host)
         failed: list[dict[str, Any]] = []
 
@@ -165,6 +166,12 @@ class SiteVisit:
 
 def _home_urls(domain: str) -> Sequence[str]:
     return (f"https://{domain}/", f"http://{domain}/", f"https://www.{domain}/")
+
+
+def _site_of(domain: str, final_url: str) -> str:
+    """The host that a site's pages lie on or below; another one when the site has moved."""
+    host = urlsplit(final_url).hostname or domain
+    return domain if host == domain or host.endswith(f".{domain}") else host.removeprefix("www.")
 
 
 def _refusal_of(home: _Visited) -> Settled | None:

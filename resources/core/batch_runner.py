@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from resources.core.errors import RULES, Failure, FailureKind, LeaseLost
-from resources.core.models import DomainTask
+from resources.core.models import DomainTask, Settled
 from resources.core.ports import Clock, PhaseWork, Sleep, WorkQueue
 from resources.core.rounds import RoundPolicy, after_attempt
 from resources.core.tallies import Tally
@@ -94,6 +94,10 @@ class BatchRunner:
         self._classify = classify
         self._sleep = sleep
         self._in_hand: dict[asyncio.Task[None], DomainTask] = {}
+        self._started_at = 0.0
+        # Domains finished here by batch, and the batches to look at because of them.
+        self._finished: Counter[str] = Counter()
+        self._touched: set[str] = set()
         self._stopped_by: Failure | None = None
         self._done = 0
         self._total = 0
@@ -130,24 +134,25 @@ class BatchRunner:
     async def _work_through(
         self, open_batches: dict[str, Tally], beats: asyncio.Future[None]
     ) -> AsyncIterator[Event]:
-        started_at = self._clock.now()
+        self._started_at = self._clock.now()
         claimable = list(open_batches)
         numbers = {key: number for number, key in enumerate(claimable, 1)}
         begun: set[str] = set()
         settled: set[str] = set()
         while True:
-            self._check_time(started_at)
-            for key in await self._claim_more(claimable, open_batches, started_at):
+            self._check_time()
+            for key in await self._claim_more(claimable, open_batches):
                 if key not in begun:
                     begun.add(key)
                     yield BatchStarted(key, numbers[key], len(numbers), open_batches[key].unsettled)
-            if not self._in_hand:
-                break
-            for key in await self._next_finished(beats, claimable):
+            for key in self._worked_off(claimable, open_batches):
                 tally = (await self._queue.tallies([key]))[key]
                 if tally.unsettled == 0:
                     settled.add(key)
                     yield BatchSettled(key, tally, is_new=True)
+            if not self._in_hand:
+                break
+            await self._next_finished(beats)
         if self._stopped_by is not None:
             left = [key for key in open_batches if key not in settled]
             await self._queue.hold(left, self._stopped_by)
@@ -163,11 +168,10 @@ class BatchRunner:
         unsettled = {key: tally for key, tally in tallies.items() if tally.unsettled}
         yield PassEnded(unsettled, self._stopped_by)
 
-    async def _claim_more(
-        self, claimable: list[str], open_batches: dict[str, Tally], due_before: float
-    ) -> list[str]:
+    async def _claim_more(self, claimable: list[str], open_batches: dict[str, Tally]) -> list[str]:
         """Fill the free places. Returns the batches of the domains taken."""
         taken: list[str] = []
+        due_before = self._started_at
         while claimable and self._stopped_by is None:
             free = self._work.concurrency - len(self._in_hand)
             if free < max(1, self._work.concurrency // 8):
@@ -192,47 +196,61 @@ class BatchRunner:
 
     async def _attempt(self, task: DomainTask) -> None:
         limit = self._limits.domain_timeout_s
+        outcome: Settled | Failure
+        timer = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(limit):
+            async with timer:
                 outcome = await self._work.attempt(task)
-        except TimeoutError:
-            message = f"the limit of {limit:g} s for one domain was reached (domain_timeout)"
-            outcome = Failure(FailureKind.TIMEOUT, message)
         except LeaseLost:
             raise
         except Exception as error:  # one bad domain never ends a batch
-            outcome = self._classify(error)
+            if isinstance(error, TimeoutError) and timer.expired():
+                message = f"the limit of {limit:g} s for one domain was reached (domain_timeout)"
+                outcome = Failure(FailureKind.TIMEOUT, message)
+            else:
+                outcome = self._classify(error)
         if isinstance(outcome, Failure) and RULES[outcome.kind].stops_run:
             self._stopped_by = outcome
-        change = after_attempt(task, outcome, self._clock.now(), self._policy)
+        # A clock set back must not make the domain due again in this very pass.
+        now = max(self._clock.now(), self._started_at)
+        change = after_attempt(task, outcome, now, self._policy)
         await self._queue.settle(change)
         self._done += 1
 
-    async def _next_finished(
-        self, beats: asyncio.Future[None], claimable: Sequence[str]
-    ) -> list[str]:
-        """Wait for domains to finish. Returns the batches with nothing left to do here."""
+    async def _next_finished(self, beats: asyncio.Future[None]) -> None:
+        """Wait for domains to finish."""
         done, _ = await asyncio.wait({beats, *self._in_hand}, return_when=asyncio.FIRST_COMPLETED)
         if beats in done:
             beats.result()
-        touched: Counter[str] = Counter()
         for running in done:
             if running is beats:
                 continue
             task = self._in_hand.pop(running)  # type: ignore[call-overload]
-            touched[task.batch_key] += 1
+            self._finished[task.batch_key] += 1
+            self._touched.add(task.batch_key)
             running.result()
-        busy = {task.batch_key for task in self._in_hand.values()} | set(claimable)
-        return [key for key in touched if key not in busy]
+
+    def _worked_off(self, claimable: Sequence[str], open_batches: dict[str, Tally]) -> list[str]:
+        """Batches that were worked on and have nothing left to do here, each once."""
+        in_hand = {task.batch_key for task in self._in_hand.values()}
+        done = [
+            key
+            for key in open_batches
+            if key in self._touched
+            and key not in in_hand
+            and (key not in claimable or self._finished[key] >= open_batches[key].unsettled)
+        ]
+        self._touched.difference_update(done)
+        return done
 
     async def _beat(self) -> None:
         while True:
             await self._queue.beat(self._done, self._total)
             await self._sleep(self._limits.beat_s)
 
-    def _check_time(self, started_at: float) -> None:
+    def _check_time(self) -> None:
         limit = self._limits.phase_timeout_s
-        if self._stopped_by is None and self._clock.now() - started_at > limit:
+        if self._stopped_by is None and self._clock.now() - self._started_at > limit:
             self._stopped_by = Failure(
                 FailureKind.CANCELLED,
                 f"the limit of {limit:g} s for one step was reached (phase_timeout); "

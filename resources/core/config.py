@@ -68,7 +68,7 @@ Ports = Annotated[
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FetchSettings(_Section):
@@ -149,6 +149,8 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
+        # A limit that is "not a number" is never exceeded: --max-credits nan would mean no limit.
+        allow_inf_nan=False,
         toml_file=None,
     )
 

@@ -6,9 +6,11 @@ headers, so that also one that was never in the settings is hidden.
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
 
 MASK = "***"
 _SHORTEST = 6
@@ -26,14 +28,30 @@ _SHAPES = (
     ),
     re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{16,}"),
 )
-_known: set[str] = set()
+# Longest first, so that a secret that holds another one is hidden whole. Replaced, never changed:
+# other threads may be going through it.
+_known: tuple[str, ...] = ()
 _lock = threading.Lock()
 
 
 def remember(secrets: Iterable[str]) -> None:
     """Add values that must never appear anywhere. Values under six characters are left out."""
+    global _known  # noqa: PLW0603  # the one process-wide filter
     with _lock:
-        _known.update(secret for secret in secrets if len(secret) >= _SHORTEST)
+        new = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
+        _known = tuple(sorted({*_known, *new}, key=lambda form: (-len(form), form)))
+
+
+def _forms(secret: str) -> set[str]:
+    """The secret as it is, and as it stands in a URL, a query or JSON."""
+    plain = secret.encode("utf-8", "replace")
+    return {
+        secret,
+        quote(plain, safe=""),
+        quote(plain),
+        quote_plus(plain),
+        json.dumps(secret)[1:-1],
+    }
 
 
 def redact(text: str) -> str:

@@ -12,6 +12,8 @@ from resources.core.errors import RULES, Failure, FailureKind, Handling
 from resources.core.models import DomainTask, Settled, State
 
 LONGEST_WAIT_S = 3600.0
+# However long a site asks us to wait: a Retry-After of years must not keep a domain open for ever.
+LONGEST_ASKED_WAIT_S = 86_400.0
 MAX_BUG_ROUNDS = 2
 
 
@@ -100,6 +102,8 @@ def _waiting(
     task: DomainTask, failure: Failure, rounds: int, now: float, own_wait_s: float
 ) -> Change:
     asked_s = failure.retry_after_s or 0.0
+    if not RULES[failure.kind].needs_person:
+        asked_s = min(asked_s, LONGEST_ASKED_WAIT_S)
     change = _failed(task, failure, State.WAITING, rounds, failure.message)
     return replace(
         change,
@@ -108,7 +112,5 @@ def _waiting(
     )
 
 
-def _failed(
-    task: DomainTask, failure: Failure, state: State, rounds: int, reason: str
-) -> Change:
+def _failed(task: DomainTask, failure: Failure, state: State, rounds: int, reason: str) -> Change:
     return Change(task.domain, state, rounds, 0.0, failure.kind, reason, None, failure)

@@ -71,8 +71,8 @@ def tally(rows: Iterable[TallyRow]) -> Tally:
         if row.state in UNSETTLED:
             waiting_kinds[row.kind or row.state.value] += row.count
             if row.kind is not None and RULES[FailureKind(row.kind)].handling is Handling.ROUND:
-                earliest = min(row.not_before, next_round_at or row.not_before)
-                next_round_at = earliest
+                earlier = row.not_before if next_round_at is None else next_round_at
+                next_round_at = min(row.not_before, earlier)
     settled = sum(n for state, n in states.items() if state not in UNSETTLED)
     return Tally(
         states=dict(states),
@@ -107,7 +107,7 @@ def sentence(phase: Phase, total: Tally) -> str:
     """Say in plain words what is unsettled and why, most frequent reason first."""
     parts = []
     for kind, count in sorted(total.waiting_kinds.items(), key=lambda item: (-item[1], item[0])):
-        if kind in FailureKind:
+        if kind in RULES:
             parts.append(f"{count} {kind} ({RULES[FailureKind(kind)].sentence.rstrip('.')})")
         else:
             parts.append(f"{count} {kind}")

@@ -94,9 +94,7 @@ class PeopleDataLabs:
             return self._error(405)
         content = _json_object(request.body)
         requests = content.get("requests")
-        if not isinstance(requests, list) or not all(
-            isinstance(one, dict) for one in requests
-        ):
+        if not isinstance(requests, list) or not all(isinstance(one, dict) for one in requests):
             return self._error(_refusal(request) or 400)
         items = [self._item_params(one, content) for one in requests]
         asked = tuple(domain for params in items for domain in self._asked(params))
@@ -110,9 +108,7 @@ class PeopleDataLabs:
             found = self._enrich(params, has_matched)
             if found["status"] == 200:
                 billed.extend(self._asked(params))
-            answers.append(
-                found | {"metadata": one["metadata"]} if "metadata" in one else found
-            )
+            answers.append(found | {"metadata": one["metadata"]} if "metadata" in one else found)
         return self._answer(200, answers, asked, tuple(billed))
 
     @staticmethod
@@ -120,11 +116,7 @@ class PeopleDataLabs:
         params = one.get("params")
         given = {} if not isinstance(params, dict) else params
         shared = {"titlecase": content["titlecase"]} if "titlecase" in content else {}
-        return {
-            name: str(value)
-            for name, value in (shared | given).items()
-            if value is not None
-        }
+        return {name: str(value) for name, value in (shared | given).items() if value is not None}
 
     def _asked(self, params: dict[str, str]) -> tuple[str, ...]:
         domain = bare_domain(params.get("website", ""))
@@ -178,9 +170,7 @@ class PeopleDataLabs:
             "x-call-credits-type": "enrich_company",
             "x-ratelimit-reset": reset.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "x-ratelimit-limit": orjson.dumps(limits).decode(),
-            "x-ratelimit-remaining": orjson.dumps(
-                limits | {"minute": _MINUTE_LIMIT - 1}
-            ).decode(),
+            "x-ratelimit-remaining": orjson.dumps(limits | {"minute": _MINUTE_LIMIT - 1}).decode(),
             "x-lifetime-used": str(used),
             "x-totallimit-remaining": str(_PURCHASED - used),
             "x-totallimit-purchased-remaining": str(_PURCHASED - used),
@@ -191,9 +181,7 @@ class PeopleDataLabs:
 def company_fields(truth: Truth) -> dict[str, Any]:
     """Return a company in PDL's schema: lower case, and null for what PDL does not know."""
     address = truth.address
-    place = ", ".join(
-        part.lower() for part in (address.city, address.region, truth.country_name)
-    )
+    place = ", ".join(part.lower() for part in (address.city, address.region, truth.country_name))
     social = {name: url.partition("://")[2].removeprefix("www.") for name, url in
               truth.social.items()}  # fmt: skip
     return {
@@ -205,9 +193,7 @@ def company_fields(truth: Truth) -> dict[str, Any]:
         "employee_count": truth.employees,
         "founded": truth.founded,
         "industry": truth.industry.pdl,
-        "naics": [
-            {"naics_code": truth.industry.naics, "sector": truth.industry.sector}
-        ],
+        "naics": [{"naics_code": truth.industry.naics, "sector": truth.industry.sector}],
         "sic": None,
         "location": {
             "name": place,
@@ -223,15 +209,11 @@ def company_fields(truth: Truth) -> dict[str, Any]:
         },
         "linkedin_id": None,
         "linkedin_url": social.get("linkedin"),
-        "linkedin_slug": social["linkedin"].rpartition("/")[2]
-        if "linkedin" in social
-        else None,
+        "linkedin_slug": social["linkedin"].rpartition("/")[2] if "linkedin" in social else None,
         "facebook_url": social.get("facebook"),
         "twitter_url": social.get("twitter"),
         "profiles": [
-            social[name]
-            for name in ("linkedin", "facebook", "twitter")
-            if name in social
+            social[name] for name in ("linkedin", "facebook", "twitter") if name in social
         ],
         "website": truth.domain,
         "ticker": truth.ticker.lower() if truth.ticker else None,
@@ -247,9 +229,7 @@ def company_fields(truth: Truth) -> dict[str, Any]:
 
 
 def _refusal(request: Request) -> int | None:
-    key = request.headers.get("X-Api-Key") or dict(parse_qsl(request.query)).get(
-        "api_key", ""
-    )
+    key = request.headers.get("X-Api-Key") or dict(parse_qsl(request.query)).get("api_key", "")
     if not key or key == "wrong":
         return 401
     return 402 if key == "spent" else None

@@ -45,7 +45,12 @@ _REDACTED = (
         _REGISTRANT + ".vcardArray[1][?(@[0]=='fn')][3]",
         "emptyValue",
     ),
-    ("Registrant Organization", "prePath", _REGISTRANT + ".vcardArray[1][?(@[0]=='org')]", "removal"),
+    (
+        "Registrant Organization",
+        "prePath",
+        _REGISTRANT + ".vcardArray[1][?(@[0]=='org')]",
+        "removal",
+    ),
     (
         "Registrant Street",
         "postPath",
@@ -60,11 +65,7 @@ _REDACTED = (
 @cache
 def known_tlds() -> tuple[str, ...]:
     """Return the top-level domains that the bootstrap file always lists."""
-    text = (
-        resources.files("sandbox")
-        .joinpath("data", "tlds.txt")
-        .read_text(encoding="utf-8")
-    )
+    text = resources.files("sandbox").joinpath("data", "tlds.txt").read_text(encoding="utf-8")
     return tuple(text.split())
 
 
@@ -97,9 +98,7 @@ class Rdap:
         return self._domain(path.removeprefix("/domain/"))
 
     def _bootstrap(self) -> Answer:
-        listed = {
-            domain.rpartition(".")[2] for domain in self._companies.listed.by_domain
-        }
+        listed = {domain.rpartition(".")[2] for domain in self._companies.listed.by_domain}
         tlds = sorted({*known_tlds(), *listed})
         content = {
             "version": "1.0",
@@ -167,9 +166,7 @@ def _registrar(truth: Truth) -> dict[str, Any]:
         "objectClassName": "entity",
         "handle": registration.registrar_iana_id,
         "roles": ["registrar"],
-        "publicIds": [
-            {"type": "IANA Registrar ID", "identifier": registration.registrar_iana_id}
-        ],
+        "publicIds": [{"type": "IANA Registrar ID", "identifier": registration.registrar_iana_id}],
         "vcardArray": [
             "vcard",
             [_version(), ["fn", {}, "text", registration.registrar]],
@@ -231,9 +228,7 @@ def _redaction(name: str, path_kind: str, path: str, method: str) -> dict[str, A
     }
 
 
-def _answer(
-    status: int, content: dict[str, Any], asked: tuple[str, ...] = ()
-) -> Answer:
+def _answer(status: int, content: dict[str, Any], asked: tuple[str, ...] = ()) -> Answer:
     return make_answer(status, orjson.dumps(content), _RDAP, None, asked)
 
 

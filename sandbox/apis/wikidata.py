@@ -23,14 +23,14 @@ MAX_VALUES = 500
 _JSON = "application/sparql-results+json"
 _XML = "application/sparql-results+xml"
 _XSD = "http://www.w3.org/2001/XMLSchema#"
-_NOT_SITES = ("wikidata.org", "w3.org", "wikiba.se", "schema.org", "wikimedia.org", "mediawiki.org",
-              "wikipedia.org", "opengis.net", "bigdata.com", "purl.org", "creativecommons.org")  # fmt: skip
+_NOT_SITES = tuple(
+    "wikidata.org w3.org wikiba.se schema.org wikimedia.org mediawiki.org wikipedia.org "
+    "opengis.net bigdata.com purl.org creativecommons.org".split()
+)
 _COMMENT = re.compile(r"(?:^|(?<=\s))#[^\n]*")
 _PROLOGUE = re.compile(r"\b(?:PREFIX\s+\S*\s*<[^>]*>|BASE\s*<[^>]*>)", re.IGNORECASE)
 _SELECT = re.compile(r"\bSELECT\b(.*?)(?:\bWHERE\b|\{)", re.IGNORECASE | re.DOTALL)
-_VALUES = re.compile(
-    r"\bVALUES\s*\(?\s*\?(\w+)\s*\)?\s*\{(.*?)\}", re.IGNORECASE | re.DOTALL
-)
+_VALUES = re.compile(r"\bVALUES\s*\(?((?:\s*\?\w+)+)\s*\)?\s*\{(.*?)\}", re.IGNORECASE | re.DOTALL)
 _TERM = re.compile(r"<(https?://[^>\s]+)>|\"([^\"\s]+)\"|'([^'\s]+)'")
 _ALIAS = re.compile(r"\bAS\s+\?(\w+)\s*\)", re.IGNORECASE)
 _VARIABLE = re.compile(r"\?(\w+)")
@@ -49,15 +49,11 @@ class Wikidata:
         if request.path not in ("/sparql", "/bigdata/namespace/wdq/sparql"):
             return text_answer(404, "Not Found")
         if not request.headers.get("User-Agent"):
-            return text_answer(
-                403, "Forbidden: set a User-Agent that says how to reach you"
-            )
+            return text_answer(403, "Forbidden: set a User-Agent that says how to reach you")
         query = _query_text(request)
         select = _SELECT.search(query)
         if select is None or "{" not in query:
-            return text_answer(
-                400, "MalformedQueryException: expected SELECT ... { ... }"
-            )
+            return text_answer(400, "MalformedQueryException: expected SELECT ... { ... }")
         asked = asked_websites(query)
         domains = tuple(asked)
         if sum(len(forms) for forms in asked.values()) > MAX_VALUES:
@@ -68,7 +64,9 @@ class Wikidata:
                 asked=domains,
             )
         variables = _projected(select.group(1), query)
-        value_variables = {match.group(1) for match in _VALUES.finditer(query)}
+        value_variables = {
+            name for match in _VALUES.finditer(query) for name in _VARIABLE.findall(match.group(1))
+        }
         rows = []
         for domain, forms in asked.items():
             truth = self._companies.truth_of(domain)
@@ -103,9 +101,7 @@ def asked_websites(query: str) -> dict[str, list[str]]:
     return asked
 
 
-def bindings(
-    truth: Truth, forms: list[str], value_variables: set[str]
-) -> dict[str, Binding]:
+def bindings(truth: Truth, forms: list[str], value_variables: set[str]) -> dict[str, Binding]:
     """Return a value for every variable name that is understood."""
     urls = [form for form in forms if form.startswith("http")]
     website = truth.website if truth.website in urls or not urls else urls[0]
@@ -125,13 +121,14 @@ def bindings(
             "inception founded foundedDate",
         ),
         (_typed(str(truth.founded), "integer"), "foundedYear inceptionYear"),
-        (_plain(truth.country), "countryCode isoCode country_code"),
+        (_plain(truth.domain), "domain host"),
+        (_plain(truth.country), "countryCode isoCode country_code countryIso iso2"),
         (_entity("C", truth.country), "country"),
         (_label(truth.country_name), "countryLabel countryName"),
         (_entity("H", truth.address.city), "hq headquarters location"),
         (
             _label(truth.address.city),
-            "hqLabel headquartersLabel locationLabel city cityLabel",
+            "hqLabel headquartersLabel locationLabel city cityLabel hqCity",
         ),
         (
             _typed(str(truth.employees), "decimal"),
@@ -155,9 +152,7 @@ def bindings(
     if truth.ticker:
         values |= dict.fromkeys(("ticker", "tickerSymbol"), _plain(truth.ticker))
     asked_for = _iri(website) if urls else _plain(forms[0])
-    return values | {
-        name: asked_for for name in value_variables if name not in values or not urls
-    }
+    return values | {name: asked_for for name in value_variables if name not in values or not urls}
 
 
 def _query_text(request: Request) -> str:
@@ -176,8 +171,7 @@ def _projected(clause: str, query: str) -> list[str]:
     plain = _VARIABLE.findall(re.sub(r"\((?:[^()]|\([^()]*\))*\)", " ", clause))
     if "*" in clause and not plain and not aliases:
         plain = _VARIABLE.findall(query)
-    ordered = sorted({*plain, *aliases}, key=lambda name: query.index(f"?{name}"))
-    return ordered
+    return sorted({*plain, *aliases}, key=lambda name: query.index(f"?{name}"))
 
 
 def _results(
@@ -192,9 +186,7 @@ def _results(
             "head": {"vars": variables},
             "results": {"bindings": rows},
         }
-        return make_answer(
-            200, orjson.dumps(content), f"{_JSON};charset=utf-8", asked=asked
-        )
+        return make_answer(200, orjson.dumps(content), f"{_JSON};charset=utf-8", asked=asked)
     return make_answer(200, _xml(variables, rows), f"{_XML};charset=utf-8", asked=asked)
 
 
@@ -234,7 +226,5 @@ def _typed(value: str, kind: str) -> Binding:
 
 
 def _entity(kind: str, value: str) -> Binding:
-    number = (
-        sum(ord(sign) * 31**index for index, sign in enumerate(kind + value)) % 10**6
-    )
+    number = sum(ord(sign) * 31**index for index, sign in enumerate(kind + value)) % 10**6
     return _iri(f"http://www.wikidata.org/entity/Q{1000 + number}")

@@ -17,10 +17,12 @@ from sandbox.compression import Segment, checksum, deflate, gzip_parts, inflate
 from sandbox.domain_list import bare_domain
 from sandbox.site.corpus import Corpus
 from sandbox.site.crawl_files import is_disallowed, robots_txt, sitemap
-from sandbox.site.html import navigation, not_found_page, parked_page, render
+from sandbox.site.pages import navigation, not_found_page, parked_page, render
 from sandbox.truth import SiteState, Truth
 
+# A rendered page holds its whole body; a corpus page only points at the file's segments.
 _KEPT_PAGES = 4096
+_KEPT_CORPUS_PAGES = 16_384
 _KEPT_SITES = 4096
 _XML = "application/xml; charset=utf-8"
 
@@ -31,7 +33,8 @@ class SiteView:
 
     truth: Truth
     pages: dict[str, str]
-    navigation: Segment
+    navigation: str
+    woven_navigation: Segment
     redirect_to: str | None
     last_modified: str
     modified_at: datetime
@@ -39,11 +42,10 @@ class SiteView:
 
 @dataclass(frozen=True, slots=True)
 class RenderedPage:
-    """A page ready to send, and the answer for who has it already."""
+    """A page ready to send, and the headers by which a client may know that it has it."""
 
     full: Answer
-    unchanged: Answer
-    etag: str
+    validators: dict[str, str]
 
 
 class Sites:
@@ -53,7 +55,8 @@ class Sites:
         self._companies = companies
         self._corpus = corpus
         self._view = lru_cache(maxsize=_KEPT_SITES)(self._make_view)
-        self._rendered = lru_cache(maxsize=_KEPT_PAGES)(self._render)
+        kept_pages = _KEPT_PAGES if corpus is None else _KEPT_CORPUS_PAGES
+        self._rendered = lru_cache(maxsize=kept_pages)(self._render)
 
     def answer(self, request: Request) -> Answer:
         """Answer one request to a company site."""
@@ -61,9 +64,7 @@ class Sites:
             return make_answer(405, b"", HTML, {"Allow": "GET, HEAD"})
         view = self._view(request.host)
         if view is None:
-            return text_answer(
-                404, f"no site can be at {request.host!r}: it is no domain"
-            )
+            return text_answer(404, f"no site can be at {request.host!r}: it is no domain")
         truth = view.truth
         if truth.site.state is SiteState.MISSING:
             return make_answer(404, b"<h1>Not Found</h1>", HTML)
@@ -89,14 +90,17 @@ class Sites:
         site = truth.site
         modified = datetime.fromisoformat(site.last_modified)
         is_other_host = host != site.host
-        links = navigation(truth).encode("ascii", "xmlcharrefreplace")
+        links = navigation(truth)
+        # Corpus pages are in any charset, so that only ASCII may be put into them.
+        woven = b""
+        if self._corpus is not None:
+            woven = navigation(truth, is_absolute=True).encode("ascii", "xmlcharrefreplace")
         return SiteView(
             truth,
             {path: page for page, path in site.paths.items()},
-            deflate(links, level=1),
-            f"https://{site.host}"
-            if is_other_host and site.redirects_other_host
-            else None,
+            links,
+            deflate(woven, level=1),
+            f"https://{site.host}" if is_other_host and site.redirects_other_host else None,
             format_datetime(modified, usegmt=True),
             modified,
         )
@@ -124,8 +128,8 @@ class Sites:
             return make_answer(404, not_found_page(view.truth).encode(), HTML)
         takes_gzip = accepts_gzip(request.headers.get("Accept-Encoding", ""))
         rendered = self._rendered(request.host, page, takes_gzip)
-        if _has_it_already(request.headers, rendered.etag, view.modified_at):
-            return rendered.unchanged
+        if _has_it_already(request.headers, rendered.validators["ETag"], view.modified_at):
+            return make_answer(304, b"", HTML, rendered.validators)
         return rendered.full
 
     def _render(self, host: str, page: str, takes_gzip: bool) -> RenderedPage:
@@ -136,27 +140,20 @@ class Sites:
         content_type = HTML if truth.site.says_charset else "text/html"
         if self._corpus is not None:
             part = self._corpus.page(truth.domain, page)
-            segments: tuple[Segment, ...] = (part.before, view.navigation, part.after)
+            segments: tuple[Segment, ...] = (part.before, view.woven_navigation, part.after)
             content_type = "text/html"
         else:
-            segments = (deflate(render(truth, page).encode()),)
-        etag = f'W/"{checksum(segments):08x}-{sum(part.length for part in segments):x}"'
-        validators = {
-            "ETag": etag,
-            "Last-Modified": view.last_modified,
-            "Vary": "Accept-Encoding",
-        }
+            segments = (deflate(render(truth, page, view.navigation).encode(), level=1),)
+        crc = checksum(segments)
+        etag = f'W/"{crc:08x}-{sum(part.length for part in segments):x}"'
+        validators = {"ETag": etag, "Last-Modified": view.last_modified, "Vary": "Accept-Encoding"}
         if takes_gzip:
-            body = gzip_parts(segments)
+            body = gzip_parts(segments, crc)
             headers = validators | {"Content-Encoding": "gzip"}
         else:
             body = tuple(inflate(segment) for segment in segments)
             headers = validators
-        return RenderedPage(
-            make_answer(200, body, content_type, headers),
-            make_answer(304, b"", content_type, validators),
-            etag,
-        )
+        return RenderedPage(make_answer(200, body, content_type, headers), validators)
 
 
 @lru_cache(maxsize=256)
@@ -173,9 +170,7 @@ def accepts_gzip(header: str) -> bool:
     return False
 
 
-def _has_it_already(
-    headers: Mapping[str, str], etag: str, modified_at: datetime
-) -> bool:
+def _has_it_already(headers: Mapping[str, str], etag: str, modified_at: datetime) -> bool:
     known = headers.get("If-None-Match")
     if known is not None:
         return known.strip() == "*" or etag in known

@@ -53,9 +53,7 @@ class Sandbox:
         **headers: str,
     ) -> Reply:
         if self._connection is None:
-            self._connection = http.client.HTTPConnection(
-                "127.0.0.1", self.port, timeout=10
-            )
+            self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         named["Host"] = host or f"127.0.0.1:{self.port}"
         try:
@@ -158,9 +156,7 @@ def real_data() -> Path:
     """The folder of real data beside the repository."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(
-            "the real data (../shared/data beside the repository) is not on this machine"
-        )
+        pytest.skip("the real data (../shared/data beside the repository) is not on this machine")
     return folder
 
 

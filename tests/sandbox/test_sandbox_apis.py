@@ -12,16 +12,12 @@ KEY = {"X_Api_Key": "k"}
 
 
 def enrich(sandbox, domain, **headers):
-    return sandbox.ask(
-        f"/v5/company/enrich?website={domain}", host=PDL, **(headers or KEY)
-    )
+    return sandbox.ask(f"/v5/company/enrich?website={domain}", host=PDL, **(headers or KEY))
 
 
 def sparql(sandbox, query, **headers):
     path = "/sparql?" + urlencode({"query": query, "format": "json"})
-    return sandbox.ask(
-        path, host=WIKIDATA, **(headers or {"User_Agent": "test (a@b.example)"})
-    )
+    return sandbox.ask(path, host=WIKIDATA, **(headers or {"User_Agent": "test (a@b.example)"}))
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +29,14 @@ def contract(request):
         / "shared/data/contracts/people_data_labs/pdl-specs.official.openapi.json"
     )
     if not file.is_file():
-        pytest.skip(
-            "the contracts (../shared/data/contracts beside the repository) are absent"
-        )
+        pytest.skip("the contracts (../shared/data/contracts beside the repository) are absent")
     return json.loads(file.read_text())
 
 
 def without_nulls(value):
     """Drop nulls: PDL's pages say unknown fields are null, its OpenAPI file does not allow it."""
     if isinstance(value, dict):
-        return {
-            name: without_nulls(one) for name, one in value.items() if one is not None
-        }
+        return {name: without_nulls(one) for name, one in value.items() if one is not None}
     return value
 
 
@@ -66,9 +58,7 @@ def test_pdl_matches_satisfy_the_official_schema(sandbox, contract):
 
 
 def test_pdl_says_what_is_true_and_bills_the_match(sandbox):
-    truth = sandbox.find(
-        lambda one: one["providers"]["pdl"] and one["social"].get("linkedin")
-    )
+    truth = sandbox.find(lambda one: one["providers"]["pdl"] and one["social"].get("linkedin"))
     reply = enrich(sandbox, f"https://www.{truth['domain']}/")
     found = reply.json()
     assert reply.status == found["status"] == 200
@@ -114,12 +104,7 @@ def test_pdl_refuses_bad_keys_in_its_own_form(sandbox, headers, status, kind):
 
 def test_pdl_demands_something_to_look_up(sandbox):
     assert sandbox.ask("/v5/company/enrich", host=PDL, **KEY).status == 400
-    assert (
-        sandbox.ask(
-            "/v5/company/enrich", host=PDL, method="POST", body="", **KEY
-        ).status
-        == 405
-    )
+    assert sandbox.ask("/v5/company/enrich", host=PDL, method="POST", body="", **KEY).status == 405
 
 
 def bulk(sandbox, requests, path="/v5/company/enrich/bulk", host=PDL):
@@ -209,10 +194,8 @@ def test_wikidata_answers_the_companies_it_holds(sandbox):
 
 def test_wikidata_answers_a_post_with_literals_and_no_iri_of_a_vocabulary(sandbox):
     known = sandbox.find(lambda one: one["providers"]["wikidata"])["domain"]
-    query = (
-        f'SELECT ?item ?website {{ ?item <http://www.wikidata.org/prop/direct/P856> ?website \
+    query = f'SELECT ?item ?website {{ ?item <http://www.wikidata.org/prop/direct/P856> ?website \
 FILTER(CONTAINS(STR(?website), "{known}")) }}'
-    )
     reply = sandbox.ask(
         "/sparql",
         host=WIKIDATA,
@@ -224,6 +207,20 @@ FILTER(CONTAINS(STR(?website), "{known}")) }}'
     )
     assert len(reply.json()["results"]["bindings"]) == 1
     assert sandbox.calls()["calls"]["wikidata"] == {known: 1}
+
+
+def test_wikidata_takes_pairs_of_domain_and_website(sandbox):
+    known = sandbox.find(lambda one: one["providers"]["wikidata"])
+    domain = known["domain"]
+    query = f'''SELECT ?domain ?site (SAMPLE(?l) AS ?industries) WHERE {{
+        VALUES (?domain ?site) {{ ("{domain}" <https://{domain}/>)
+                                  ("{domain}" <https://www.{domain}/>) }} }}'''
+    content = sparql(sandbox, query).json()
+    assert content["head"]["vars"] == ["domain", "site", "industries"]
+    (row,) = content["results"]["bindings"]
+    assert row["domain"]["value"] == domain
+    assert row["site"] == {"type": "uri", "value": known["website"]}
+    assert row["industries"]["value"] == known["industry"]["label"]
 
 
 def test_wikidata_refuses_what_the_real_one_refuses(sandbox):
@@ -291,9 +288,7 @@ def test_rdap_answers_the_error_object_for_what_is_not_registered(sandbox):
 
 
 def test_apis_answer_alike_under_the_loopback_address(sandbox):
-    known = sandbox.find(
-        lambda one: one["providers"]["pdl"] and one["providers"]["rdap"]
-    )["domain"]
+    known = sandbox.find(lambda one: one["providers"]["pdl"] and one["providers"]["rdap"])["domain"]
     by_host = enrich(sandbox, known).json()
     path = f"/_api/pdl/v5/company/enrich?website={known}"
     assert sandbox.ask(path, **KEY).json() == by_host
@@ -301,9 +296,7 @@ def test_apis_answer_alike_under_the_loopback_address(sandbox):
     assert sandbox.ask(f"/_api/rdap/domain/{known}").json() == by_host
     assert sandbox.ask("/_api/rdap/rdap/dns.json").json()["services"]
     query = urlencode({"query": QUERY.format(values=forms(known)), "format": "json"})
-    assert (
-        sandbox.ask(f"/_api/wikidata/sparql?{query}", User_Agent="test").status == 200
-    )
+    assert sandbox.ask(f"/_api/wikidata/sparql?{query}", User_Agent="test").status == 200
     assert bulk(sandbox, [{"params": {"website": known}}], "/_api/pdl/v5/company/enrich/bulk",
                 host=f"127.0.0.1:{sandbox.port}").json()[0]["status"] == 200  # fmt: skip
     assert sandbox.calls()["calls"]["pdl"] == {known: 3}

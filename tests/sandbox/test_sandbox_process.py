@@ -127,3 +127,19 @@ def test_it_serves_the_same_in_two_processes_with_one_seed(start):
     first = seen(one)
     assert first == seen(two)
     assert first != seen(other)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["sandbox.domain_list", "sandbox.registers", "sandbox.apis.wikidata", "sandbox.site.serve"],
+)
+def test_the_examples_in_docstrings_hold(module):
+    code = (
+        "import doctest, importlib, sys;"
+        f"result = doctest.testmod(importlib.import_module({module!r}));"
+        "sys.exit(result.failed or not result.attempted)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout

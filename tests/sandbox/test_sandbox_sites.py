@@ -17,22 +17,15 @@ def works(truth):
 
 
 def page(sandbox, truth, name, **headers):
-    return sandbox.ask(
-        truth["site"]["paths"][name], host=truth["site"]["host"], **headers
-    )
+    return sandbox.ask(truth["site"]["paths"][name], host=truth["site"]["host"], **headers)
 
 
 def test_a_site_has_every_page_that_its_home_page_links_to(sandbox):
     for layout in range(4):
-        truth = sandbox.find(
-            lambda one, n=layout: works(one) and one["site"]["layout"] == n
-        )
+        truth = sandbox.find(lambda one, n=layout: works(one) and one["site"]["layout"] == n)
         home = page(sandbox, truth, "home")
         assert home.headers["Content-Type"].startswith("text/html")
-        links = {
-            urlsplit(link).path
-            for link in re.findall(r'<a[^>]+href="([^"]+)"', home.text)
-        }
+        links = {urlsplit(link).path for link in re.findall(r'<a[^>]+href="([^"]+)"', home.text)}
         paths = set(truth["site"]["paths"].values())
         assert paths <= links
         for path in paths:
@@ -49,9 +42,7 @@ def test_a_site_has_every_page_that_its_home_page_links_to(sandbox):
 def test_pages_are_in_the_language_of_the_country(sandbox, language, path):
     truth = sandbox.find(
         lambda one: (
-            works(one)
-            and one["language"] == language
-            and one["site"]["paths"]["legal"] == path
+            works(one) and one["language"] == language and one["site"]["paths"]["legal"] == path
         )
     )
     reply = page(sandbox, truth, "legal")
@@ -63,9 +54,7 @@ def test_pages_are_in_the_language_of_the_country(sandbox, language, path):
 
 def test_the_contact_page_prints_what_is_true(sandbox):
     for form in ("mailto", "text", "brackets", "words", "entities"):
-        truth = sandbox.find(
-            lambda one, wanted=form: works(one) and one["email_form"] == wanted
-        )
+        truth = sandbox.find(lambda one, wanted=form: works(one) and one["email_form"] == wanted)
         source = page(sandbox, truth, "contact").text
         text = unescape(source)
         local = truth["email"].partition("@")[0]
@@ -83,9 +72,7 @@ def test_the_contact_page_prints_what_is_true(sandbox):
 def test_structured_data_says_what_the_truth_says(sandbox):
     truth = sandbox.find(lambda one: works(one) and one["site"]["markup"] == "json-ld")
     source = page(sandbox, truth, "home").text
-    block = re.search(
-        r'<script type="application/ld\+json">(.*?)</script>', source, re.DOTALL
-    )
+    block = re.search(r'<script type="application/ld\+json">(.*?)</script>', source, re.DOTALL)
     content = json.loads(block.group(1))
     assert content["name"] == truth["name"]
     assert content["legalName"] == truth["legal_name"]
@@ -103,11 +90,7 @@ def test_names_from_a_list_are_used_and_escaped(start, tmp_path):
     )
     file.write_text("\ufeffurl,name,country,other\n" + rows + "broken line\n")
     sandbox = start("--domains", str(file))
-    truth = next(
-        one
-        for one in (sandbox.truth(f"shop{n}.example") for n in range(5))
-        if works(one)
-    )
+    truth = next(one for one in (sandbox.truth(f"shop{n}.example") for n in range(5)) if works(one))
     assert truth["name"].startswith("Bob's <b>Shop</b> & {Co}")
     assert truth["country"] == "DE"
     source = page(sandbox, truth, "home").text
@@ -135,10 +118,7 @@ def test_the_other_host_redirects_with_https_and_keeps_the_path(sandbox):
 def test_hosts_are_matched_whatever_their_case_and_port(sandbox):
     truth = sandbox.find(works)
     host = truth["site"]["host"]
-    assert (
-        sandbox.ask("/", host=host.upper() + ":8080").body
-        == page(sandbox, truth, "home").body
-    )
+    assert sandbox.ask("/", host=host.upper() + ":8080").body == page(sandbox, truth, "home").body
 
 
 def test_gzip_is_answered_when_allowed_and_holds_the_same_page(sandbox):
@@ -192,11 +172,7 @@ def test_robots_and_sitemaps_agree_with_the_truth(sandbox):
     assert urls == {f"https://{host}{path}" for path in some["site"]["paths"].values()}
 
     index = sandbox.find(
-        lambda one: (
-            works(one)
-            and one["site"]["has_sitemap"]
-            and one["site"]["has_sitemap_index"]
-        )
+        lambda one: works(one) and one["site"]["has_sitemap"] and one["site"]["has_sitemap_index"]
     )
     host = index["site"]["host"]
     body = sandbox.ask("/sitemap.xml", host=host).text
@@ -260,7 +236,7 @@ def test_counters_tell_pages_robots_and_sitemaps_apart(sandbox):
 
 
 CORPUS_PAGES = {
-    "a.html": b"<html><head><title>A</title></head><BODY class=x>\xe4\xf6 latin-1 \x00</BODY></html>",
+    "a.html": b"<html><title>A</title><BODY class=x>\xe4\xf6 latin-1 \x00</BODY></html>",
     "b.htm": "<html><body>voilà</body></html>".encode() * 900,
     "sub/c.html.gz": b"<p>no body tag at all</p>",
 }
@@ -291,9 +267,7 @@ def test_corpus_pages_are_the_files_with_only_the_navigation_put_in(start, corpu
             assert unpacked.eof
             assert unpacked.unused_data == b""
             matched = [
-                file
-                for file, content in CORPUS_PAGES.items()
-                if is_woven(plain.body, content)
+                file for file, content in CORPUS_PAGES.items() if is_woven(plain.body, content)
             ]
             assert matched
             seen.update(matched)

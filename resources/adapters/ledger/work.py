@@ -299,13 +299,11 @@ class Work:
             )
             return [dict(row._mapping) for row in rows]
 
-    def record_profiles(
-        self, batch_key: str, states: Mapping[str, tuple[State, str | None]], now: float
-    ) -> None:
+    def record_profiles(self, states: Mapping[str, tuple[State, str | None]], now: float) -> None:
         """Write where the domains of a batch stand in PROFILE_BUILD (built as one, not claimed)."""
         by_state: defaultdict[tuple[State, str | None], list[str]] = defaultdict(list)
-        for domain, state in states.items():
-            by_state[state].append(domain)
+        for domain, outcome in states.items():
+            by_state[outcome].append(domain)
         with self._database.write() as connection:
             for (state, reason), domains in by_state.items():
                 connection.execute(

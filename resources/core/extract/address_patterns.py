@@ -12,19 +12,22 @@ from typing import Final
 class Closing:
     """How an address ends in some countries.
 
-    `pattern` is tried where digits begin (`is_lettered`: where a letter and a digit stand), and
-    `before` must match right before it. `needs_street` where the form alone proves little.
+    `pattern` is tried where as many digits begin as `digits` says (0: where a letter and a digit
+    stand), and `before` must match right before it. `needs_street` where the form alone proves
+    little.
     """
 
     countries: tuple[str, ...]
     pattern: re.Pattern[str]
     before: re.Pattern[str] | None = None
     needs_street: bool = True
-    is_lettered: bool = False
+    digits: tuple[int, ...] = (5,)
 
 
-DIGITS: Final = re.compile(r"(?<![\w.,/+])\d{2,5}")
-LETTERED: Final = re.compile(r"(?<![\w-])[A-Z]{1,2}\d[A-Z\d]{0,2}\s?-?\s?\d[A-Z]")
+# Both begin with a plain character class, which the engine finds fast; what stands before is
+# looked at afterwards.
+DIGITS: Final = re.compile(r"\d{2,}")
+LETTERED: Final = re.compile(r"[A-Z]\d[A-Z\d]{0,2}\s?-?\s?\d[A-Z]")
 _TOWN: Final = r"(?:^|[\s,])(?P<city>[A-ZÀ-Ý][^\n,;:|()\d]{1,34}?)"
 _CITY_AFTER: Final = r"(?P<city>[^\W\d_a-zà-ÿ][^\n,;:|()\d–•·]{1,34})"
 _US_STATES: Final = (
@@ -52,6 +55,7 @@ CLOSINGS: Final = (
         ("AU",),
         re.compile(r"(?P<postcode>\d{4})\b"),
         re.compile(rf"{_TOWN}[,\s]{{1,3}}(?P<region>{_AU_STATES})\.?[,\s]{{1,3}}\Z", re.M),
+        digits=(4,),
     ),
     Closing(
         ("CA",),
@@ -61,19 +65,27 @@ CLOSINGS: Final = (
             re.M,
         ),
         needs_street=False,
-        is_lettered=True,
+        digits=(0,),
     ),
     Closing(
         ("GB",),
         re.compile(r"(?P<postcode>[A-Z]{1,2}\d[A-Z\d]?\s{0,2}\d[ABD-HJLNP-UW-Z]{2})\b"),
-        is_lettered=True,
+        digits=(0,),
     ),
     Closing(
-        ("NL",), re.compile(rf"(?P<postcode>[1-9]\d{{3}}\s?[A-Z]{{2}})[ ,\n]{{1,3}}{_CITY_AFTER}")
+        ("NL",),
+        re.compile(rf"(?P<postcode>[1-9]\d{{3}}\s?[A-Z]{{2}})[ ,\n]{{1,3}}{_CITY_AFTER}"),
+        digits=(4,),
     ),
-    Closing(("PL",), re.compile(rf"(?P<postcode>\d\d-\d{{3}})[ \n]{{1,2}}{_CITY_AFTER}")),
-    Closing(("PT",), re.compile(rf"(?P<postcode>\d{{4}}-\d{{3}})[ \n]{{1,2}}{_CITY_AFTER}")),
-    Closing(("SE",), re.compile(rf"(?P<postcode>\d{{3}} ?\d\d)[ \n]{{1,2}}{_CITY_AFTER}")),
+    Closing(
+        ("PL",), re.compile(rf"(?P<postcode>\d\d-\d{{3}})[ \n]{{1,2}}{_CITY_AFTER}"), digits=(2,)
+    ),
+    Closing(
+        ("PT",), re.compile(rf"(?P<postcode>\d{{4}}-\d{{3}})[ \n]{{1,2}}{_CITY_AFTER}"), digits=(4,)
+    ),
+    Closing(
+        ("SE",), re.compile(rf"(?P<postcode>\d{{3}} ?\d\d)[ \n]{{1,2}}{_CITY_AFTER}"), digits=(3, 5)
+    ),
     Closing(
         ("DE", "FR", "ES", "IT"),
         re.compile(rf"(?P<postcode>\d{{5}})[ \n]{{1,2}}[-–]?\s?{_CITY_AFTER}"),
@@ -81,18 +93,28 @@ CLOSINGS: Final = (
     Closing(
         ("AT", "CH", "BE", "DK"),
         re.compile(rf"(?P<postcode>[1-9]\d{{3}})[ \n]{{1,2}}{_CITY_AFTER}"),
+        digits=(4,),
     ),
 )
 
 _NUMBER: Final = r"\d{1,4}(?:\s?[-–/+]\s?\d{1,4})?(?:\s?[a-zA-Z]\b)?"
 _ENGLISH: Final = re.compile(
-    r"\b(?:\d{1,6}[A-Za-z]?(?:\s?[-–/&]\s?\d{1,6})?,?\s(?:[^\n,\d|:;()]|\d{1,3}(?:st|nd|rd|th)\b|\d{1,3}(?=\s)){1,42}?\b"
+    r"\b(?:\d{1,6}[A-Za-z]?(?:\s?[-–/&]\s?\d{1,6})?,?\s"
+    r"(?:[^\n,\d|:;()]|\d{1,3}(?:st|nd|rd|th)\b|\d{1,3}(?=\s)){1,42}?\b"
     r"(?:Street|St|Avenue|Ave|Av|Road|Rd|Drive|Dr|Lane|Ln|Boulevard|Blvd|Court|Ct|Place|Pl|Way|"
-    r"Square|Sq|Parkway|Pkwy|Highway|Hwy|Hwy\.?\s\d{1,4}|Circle|Cir|Terrace|Trail|Plaza|Crescent|Cres|Close|Gardens|Grove|Hill|"
-    r"Row|Mews|Park|Parade|Pde|Quay|Wharf|Walk|Broadway|Pike|Loop|Center|Centre|Route \d{1,4}|Rt\.? \d{1,4}|House|Expressway|Freeway|Fwy|Turnpike|Estate|Yard|Green|Gate)\b"
+    r"Square|Sq|Parkway|Pkwy|Highway|Hwy|Hwy\.?\s\d{1,4}|Circle|Cir|Terrace|Trail|Plaza|Crescent|"
+    r"Cres|Close|Gardens|Grove|Hill|Row|Mews|Park|Parade|Pde|Quay|Wharf|Walk|Broadway|Pike|Loop|"
+    r"Center|Centre|Route \d{1,4}|Rt\.? \d{1,4}|House|Expressway|Freeway|Fwy|Turnpike|Estate|Yard|"
+    r"Green|Gate)\b"
     r"(?:\.?\s(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\b)?\.?"
     r"|P\.?\s?O\.?\s?Box\s\d{1,7})"
     r"(?:,?\s(?:Suite|Ste|Unit|Apt|Floor|Fl|Room|Rm|Building|Bldg|#)\.?\s?#?\s?[\w-]{1,8})?",
+    re.I,
+)
+# In Britain a house or a park has a name instead of a number.
+_BRITISH: Final = re.compile(
+    rf"{_ENGLISH.pattern}|\b(?:Units?|Suite|Plot)\s[\w-]{{1,6}}[^\n,\d]{{0,40}}|"
+    r"(?<![\w'])[A-Z][^\n,;:|\d]{2,34}?\b(?:House|Road|Street|Lane|Avenue|Drive|Park|Works|Estate|Way|Court|Square)\b",
     re.I,
 )
 _GERMAN: Final = re.compile(
@@ -130,7 +152,7 @@ _NORDIC: Final = re.compile(
 )
 
 STREETS: Final = {
-    "US": _ENGLISH, "CA": _ENGLISH, "AU": _ENGLISH, "GB": _ENGLISH, "DE": _GERMAN, "AT": _GERMAN,
+    "US": _ENGLISH, "CA": _ENGLISH, "AU": _ENGLISH, "GB": _BRITISH, "DE": _GERMAN, "AT": _GERMAN,
     "CH": _GERMAN, "FR": _FRENCH, "ES": _SPANISH, "IT": _ITALIAN, "NL": _DUTCH, "BE": _DUTCH,
     "PL": _POLISH, "PT": _PORTUGUESE, "SE": _NORDIC, "DK": _NORDIC,
 }  # fmt: skip

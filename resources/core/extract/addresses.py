@@ -6,6 +6,7 @@ then sought in the few lines before it. Every pattern is bounded, so the cost is
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from .address_patterns import CLOSINGS, DIGITS, LETTERED, STREETS, Closing
@@ -72,25 +73,36 @@ def _text(value: Any) -> str | None:
 
 
 def _printed(text: str, hint: str | None) -> Iterator[PostalAddress]:
-    closings = sorted(CLOSINGS, key=lambda each: hint not in each.countries)
+    closings = _by_digits(hint)
     count = 0
     for is_lettered, anchors in ((False, DIGITS), (True, LETTERED)):
         done = 0
         for tried, anchor in enumerate(anchors.finditer(text)):
             if tried >= _MAX_ANCHORS or count >= _MAX_ADDRESSES:
                 break
-            if anchor.start() < done:
+            start = anchor.start()
+            last = text[start - 1] if start else " "
+            if is_lettered and last.isupper():
+                start -= 1
+                last = text[start - 1] if start else " "
+            length = 0 if is_lettered else len(anchor.group())
+            if start < done or length > 5 or last.isalnum() or last in ".,/+":
                 continue
-            for closing in closings:
-                if closing.is_lettered is not is_lettered:
-                    continue
-                found = closing.pattern.match(text, anchor.start())
+            for closing in closings[length]:
+                found = closing.pattern.match(text, start)
                 address = _completed(closing, found, text, hint) if found else None
                 if found and address:
                     done = found.end()
                     count += 1
                     yield address
                     break
+
+
+@lru_cache(maxsize=512)
+def _by_digits(hint: str | None) -> tuple[tuple[Closing, ...], ...]:
+    """Return the closings to try by how many digits stand together (0: with letters)."""
+    ranked = sorted(CLOSINGS, key=lambda each: hint not in each.countries)
+    return tuple(tuple(each for each in ranked if count in each.digits) for count in range(6))
 
 
 def _completed(
@@ -135,8 +147,8 @@ def _street(closing: Closing, before: str, hint: str | None) -> tuple[str | None
 
 def _city_before(before: str, street: str) -> str | None:
     """Return the town between street and postcode, where a country writes it there."""
-    start = before.rfind(street.split()[-1])
-    rest = before[start + len(street.split()[-1]) :] if start >= 0 else ""
+    start = before.rfind(street.rsplit(maxsplit=1)[-1])
+    rest = before[start + len(street.rsplit(maxsplit=1)[-1]) :] if start >= 0 else ""
     parts = [part.strip(" .,") for part in re.split(r"[,\n]", rest)]
     towns = [part for part in parts if part and not any(c.isdigit() for c in part)]
     return towns[-1] if towns and len(towns[-1]) <= 40 else None

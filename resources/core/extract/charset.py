@@ -93,7 +93,7 @@ def _codec(label: str) -> str | None:
     except (LookupError, UnicodeError, ValueError):
         return None
     # Of Python's codecs some are no text encodings (rot13, hex, zlib).
-    return name.lower() if info._is_text_encoding else None
+    return name.lower().replace("cp125", "windows-125") if info._is_text_encoding else None
 
 
 def _is_utf8(body: bytes) -> bool:

@@ -2,13 +2,16 @@
 
 The rule. Each place where names stand has a weight: JSON-LD and microdata organisations, then
 `og:site_name`, `application-name`, the logo's words, the copyright line, the legal name (imprint),
-and the parts of the title. A name that spells the host's own label gains most, as does one that
-other places repeat; a name that is only a word such as "Home" is no candidate. Highest sum wins,
-the earlier place at a tie. Nothing here compares companies with each other.
+the parts of the title, and the host's label as the text spells it. A name that spells the host's
+own label gains most, as does one that other places repeat; a name that is only a word such as
+"Home" is no candidate. Highest sum wins, the earlier place at a tie. Nothing here compares
+companies with each other.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from resources.core.names import core_tokens
@@ -19,7 +22,6 @@ from .legal_forms import (
     FORM_TOKENS,
     LEGAL_NAME,
     REGISTRATION,
-    REGISTRATION_WORDS,
 )
 from .models import JsonObject, squeeze
 from .web_address import host_of, main_label
@@ -30,9 +32,10 @@ WEIGHTS: Final = {
     "og:site_name": 50,
     "application-name": 40,
     "copyright": 34,
-    "logo": 30,
     "legal_name": 28,
     "title": 20,
+    "text": 18,
+    "logo": 14,
 }
 _HOST_BONUS: Final = 40
 _AGREEMENT_BONUS: Final = 12
@@ -45,24 +48,28 @@ _TITLE_SPLIT: Final = re.compile(
 )
 _NOT_NAMES: Final = frozenset(
     """
-    home homepage index welcome start startseite accueil inicio untitled document contact contacts kontakt
-    contatti contacto about impressum imprint legal wordpress joomla drupal blog news shop store logo
-    website site page company services products team login error 404 facebook twitter instagram
-    default my wix squarespace online menu search cart privacy all rights reserved
+    home homepage index welcome start startseite accueil inicio untitled document contact
+    contacts kontakt contatti contacto about impressum imprint legal wordpress joomla drupal
+    blog news shop store logo website site page company services products team login error 404
+    facebook twitter instagram default my wix squarespace online menu search cart privacy all
+    rights reserved
     """.split()
 )
 _NAME_NOISE: Final = re.compile(
     r"\A(?:welcome to|willkommen (?:bei|auf)|bienvenue (?:chez|sur)|about|contact|home of|logo of|"
-    r"the official (?:web)?site of)\s+(?:the\s+website\s+of\s+)?|\s+(?:logo|home\s?page|official site|website)\Z",
+    r"the official (?:web)?site of)\s+(?:the\s+website\s+of\s+)?|"
+    r"\s+(?:logo|home\s?page|official site|website)\Z",
     re.I,
 )
 _COPYRIGHT: Final = re.compile(
-    r"(?:©|\(c\)|copyright)[\s,.:©-]{0,5}(?:(?:copyright|\(c\)|by|\d{4})[\s,.:&–-]{0,4}){0,5}([^\n©|]{2,90})",
+    r"(?:©|\(c\)\s|copyright\s{0,3}(?=©|\(c\)|&copy;|by\s|\d{4}))[\s,.:©-]{0,5}"
+    r"(?:(?:copyright|\(c\)|by|\d{4})[\s,.:&©–-]{0,4}){0,5}([^\n©|]{2,90})",
     re.I,
 )
 _COPYRIGHT_END: Final = re.compile(
-    r"\s*(?:all rights?|alle rechte|tous droits|todos los|tutti i diritti|reserved|[-–|•·]|\b(?:19|20)\d\d\b|"
-    r"\.\s|\bis an?\b|designed|website|web design|site by|powered|privacy|terms|inc\b(?=[^.]{4})|registered).*",
+    r"\s*(?:all rights?|alle rechte|tous droits|todos los|tutti i diritti|reserved|\s[-–]\s|"
+    r"[|•·]|\b(?:19|20)\d\d\b|\.\s|\bis an?\b|designed|website|web design|site by|powered|privacy|"
+    r"terms|inc\b(?=[^.]{4})|registered).*",
     re.I | re.S,
 )
 
@@ -86,9 +93,10 @@ def name_candidates(
         if key in meta:
             places += [(part, key) for part in _title_parts(meta[key])[:1]]
     places += [(each, "copyright") for each in _copyright_names(text)]
-    places += [(each, "logo") for each in logos]
+    places += [(each, "logo") for logo in logos for each in _with_lead(logo)]
     places += [(legal_name, "legal_name")] if legal_name else []
-    places += [(each, "title") for each in _title_parts(title or "")]
+    places += [(each, "title") for part in _title_parts(title or "") for each in _with_lead(part)]
+    places += [(each, "text") for each in _host_in_text(main_label(host), text)]
     return _ranked(places, host)
 
 
@@ -164,6 +172,29 @@ def _title_parts(title: str) -> list[str]:
     parts = [part for part in _TITLE_SPLIT.split(title[:300]) if part]
     # The name stands at an end; the shorter end is likelier the name than the slogan.
     return sorted({parts[0]: 0, parts[-1]: 0}, key=len) if parts else []
+
+
+def _with_lead(name: str) -> list[str]:
+    """Return a name, and what stands before its first comma unless a legal form follows."""
+    lead, comma, rest = name.partition(",")
+    is_list = bool(comma) and not ENDS_WITH_FORM.search(f",{rest.rstrip(' .')}")
+    return [lead, name] if is_list else [name]
+
+
+def _host_in_text(label: str, text: str) -> list[str]:
+    """Return how the text spells the label of the host: `peakview` is there as "Peak View"."""
+    letters = re.sub(r"\W|_", "", label)
+    if not 5 <= len(letters) <= 40:
+        return []
+    spellings = Counter(found.group() for found in _spelled(letters).finditer(text[:50_000]))
+    proper = {each: n for each, n in spellings.items() if each[0].isupper() and "\n" not in each}
+    return [max(proper, key=lambda each: (" " in each, proper[each]))] if proper else []
+
+
+@lru_cache(maxsize=1_024)
+def _spelled(letters: str) -> re.Pattern[str]:
+    between = r"[ &'.-]{0,2}"
+    return re.compile(rf"(?<![\w.@/-]){between.join(letters)}(?![\w@-]|\.\w)", re.I)
 
 
 def _copyright_names(text: str) -> Iterator[str]:
@@ -242,9 +273,9 @@ def _legal_name_of(printed: str) -> str | None:
             "z",
             "o.",
         )
-        if word[:1].islower() and not is_link and index < len(words) - 2:
-            start = index + 1
-        elif word.endswith((".", "!", "?")) and len(word) > 5 and index < len(words) - 2:
+        if (word[:1].islower() and not is_link and index < len(words) - 2) or (
+            word.endswith((".", "!", "?")) and len(word) > 5 and index < len(words) - 2
+        ):
             start = index + 1
     kept = words[start:]
     while kept and (kept[0] in ("&", "and", "und", "of", "et") or kept[0].isdigit()):
@@ -252,15 +283,23 @@ def _legal_name_of(printed: str) -> str | None:
     return " ".join(kept) if 2 <= len(kept) <= 9 else None
 
 
+def _near(words: Sequence[str], pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """Find a pattern only around the words that belong to it, which is much the cheaper way."""
+    for word in words:
+        position = text.find(word)
+        for _ in range(10):
+            if position < 0:
+                break
+            if match := pattern.search(text, max(0, position - 16), position + 90):
+                yield match
+            position = text.find(word, position + len(word))
+
+
 def find_registration(text: str) -> tuple[str, ...]:
     """Return register and tax numbers as printed, with their kind where it is part of them."""
     found: dict[str, str] = {}
-    if not any(word in text for word in REGISTRATION_WORDS):
-        return ()
-    for pattern in REGISTRATION:
-        for count, match in enumerate(pattern.finditer(text)):
-            if count >= 10:
-                break
+    for words, pattern in REGISTRATION:
+        for match in _near(words, pattern, text):
             groups = match.groupdict()
             number = squeeze(groups["number"], 40)
             if sum(each.isdigit() for each in number) < 2:

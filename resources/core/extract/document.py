@@ -126,7 +126,8 @@ def _read_element(document: Document, node: LexborNode, tag: str) -> None:
     elif tag == "base":
         document.base = absolute(document.url, attributes.get("href")) or document.base
     elif tag == "link":
-        if document.canonical is None and "canonical" in (attributes.get("rel") or "").lower():
+        rel = (attributes.get("rel") or "").lower().split()
+        if "canonical" in rel and document.canonical is None:
             document.canonical = absolute(document.base, attributes.get("href"))
     if code := attributes.get("data-cfemail"):
         _keep(document.protected_emails, code[:400])

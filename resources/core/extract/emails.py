@@ -1,7 +1,7 @@
 """E-mail addresses: in text, in links, behind simple disguises.
 
-Anchored on `@` and on disguised `at`, so the text is never searched with an open pattern. JavaScript
-that builds an address is not run.
+Anchored on `@` and on disguised `at`, so the text is never searched with an open
+pattern. JavaScript that builds an address is not run.
 """
 
 import re
@@ -24,12 +24,16 @@ _DOT: Final = re.compile(
 _DOT_WORDS: Final = frozenset(("dot", "punkt", "_dot_", "-dot-"))
 _GLUED: Final = re.compile(r"(?<=[a-z])[A-Z][a-z]")
 _FILE_ENDINGS: Final = frozenset(
-    "png jpg jpeg gif svg webp avif bmp ico css js mjs json xml html htm php pdf mp4 webm woff "
-    "woff2 ttf map min scss".split()
+    """
+    png jpg jpeg gif svg webp avif bmp ico css js mjs json xml html htm php pdf mp4 webm woff
+    woff2 ttf map min scss
+    """.split()
 )
 _PLACEHOLDERS: Final = frozenset(
-    "example.com example.org example.net domain.com yourdomain.com email.com sentry.io "
-    "mysite.com yoursite.com yourcompany.com sentry.wixpress.com mail.invalid".split()
+    """
+    example.com example.org example.net domain.com yourdomain.com email.com sentry.io mysite.com
+    yoursite.com yourcompany.com sentry.wixpress.com mail.invalid
+    """.split()
 )
 _SPACED_AT: Final = re.compile(r"(?<=[\w])[ \t]{1,2}@[ \t]{1,2}(?=[\w-]{1,63}\.)")
 
@@ -96,7 +100,7 @@ def _checked(local: str, domain: str) -> str | None:
     tld = domain.rpartition(".")[2]
     if not local or not _TLD.fullmatch(tld) or tld in _FILE_ENDINGS or "_" in domain:
         return None
-    if domain in _PLACEHOLDERS or ".." in local or len(local) == 32 and local.isalnum():
+    if domain in _PLACEHOLDERS or ".." in local or (len(local) == 32 and local.isalnum()):
         return None
     return f"{local}@{domain}"
 

@@ -9,16 +9,18 @@ from typing import Final
 # Longest first, so that "GmbH & Co. KG" is not cut at "GmbH".
 _FORMS: Final = (
     r"GmbH\s?&\s?Co\.?\s?(?:KGaA|KG|OHG)", r"AG\s?&\s?Co\.?\s?(?:KGaA|KG|OHG)",
-    r"UG\s?\(haftungsbeschränkt\)", r"Gesellschaft mit beschränkter Haftung", r"Aktiengesellschaft",
-    r"Sp\.\s?z\s?o\.\s?o\.", r"sp\.\s?z\s?o\.\s?o\.", r"Pty\.?\s?Ltd\.?", r"Pvt\.?\s?Ltd\.?",
-    r"Pte\.?\s?Ltd\.?", r"Co\.,?\s?Ltd\.?", r"S\.?r\.?l\.?s\.?", r"S\.r\.l\.?", r"s\.r\.l\.?", r"S\.p\.A\.?",
-    r"S\.p\.a\.?", r"S\.A\.R\.L\.?", r"S\.A\.S\.?", r"S\.L\.U\.?", r"S\.L\.?", r"S\.A\.U\.?", r"S\.A\.?",
-    r"s\.r\.o\.", r"a\.s\.", r"S\.N\.C\.?", r"S\.a\.s\.?", r"B\.V\.(?!\w)", r"N\.V\.(?!\w)", r"d\.o\.o\.",
-    r"GmbH", r"gGmbH", r"mbH", r"KGaA", r"UG", r"e\.\s?V\.", r"e\.\s?K\.", r"eG", r"OHG", r"GbR",
-    r"AG", r"KG", r"SE", r"Incorporated", r"Inc\.?", r"L\.?L\.?C\.?", r"L\.?L\.?P\.?", r"Limited", r"Ltd\.?",
-    r"LTD\.?", r"Corporation", r"Corp\.?", r"PLC", r"plc", r"P\.C\.", r"PLLC", r"SARL", r"SAS", r"SASU", r"EURL",
-    r"SNC", r"SRL", r"Srl", r"srl", r"SpA", r"Spa", r"BV", r"NV", r"bv", r"nv", r"BVBA", r"SPRL", r"Lda\.?", r"Ltda\.?",
-    r"ApS", r"A/S", r"AB", r"AS", r"Oyj", r"Oy", r"Kft\.?", r"Zrt\.?", r"SLU", r"SL", r"Sàrl", r"KK",
+    r"UG\s?\(haftungsbeschränkt\)", r"Gesellschaft mit beschränkter Haftung",
+    r"Aktiengesellschaft", r"Sp\.\s?z\s?o\.\s?o\.", r"sp\.\s?z\s?o\.\s?o\.", r"Pty\.?\s?Ltd\.?",
+    r"Pvt\.?\s?Ltd\.?", r"Pte\.?\s?Ltd\.?", r"Co\.,?\s?Ltd\.?", r"S\.?r\.?l\.?s\.?",
+    r"S\.r\.l\.?", r"s\.r\.l\.?", r"S\.p\.A\.?", r"S\.p\.a\.?", r"S\.A\.R\.L\.?", r"S\.A\.S\.?",
+    r"S\.L\.U\.?", r"S\.L\.?", r"S\.A\.U\.?", r"S\.A\.?", r"s\.r\.o\.", r"a\.s\.",
+    r"S\.N\.C\.?", r"S\.a\.s\.?", r"B\.V\.(?!\w)", r"N\.V\.(?!\w)", r"d\.o\.o\.", r"GmbH",
+    r"gGmbH", r"mbH", r"KGaA", r"UG", r"e\.\s?V\.", r"e\.\s?K\.", r"eG", r"OHG", r"GbR", r"AG",
+    r"KG", r"SE", r"Incorporated", r"Inc\.?", r"L\.?L\.?C\.?", r"L\.?L\.?P\.?", r"Limited",
+    r"Ltd\.?", r"LTD\.?", r"Corporation", r"Corp\.?", r"PLC", r"plc", r"P\.C\.", r"PLLC",
+    r"SARL", r"SAS", r"SASU", r"EURL", r"SNC", r"SRL", r"Srl", r"srl", r"SpA", r"Spa", r"BV",
+    r"NV", r"bv", r"nv", r"BVBA", r"SPRL", r"Lda\.?", r"Ltda\.?", r"ApS", r"A/S", r"AB", r"AS",
+    r"Oyj", r"Oy", r"Kft\.?", r"Zrt\.?", r"SLU", r"SL", r"Sàrl", r"KK",
 )  # fmt: skip
 FORM: Final = r"(?:" + "|".join(_FORMS) + r")"
 LEGAL_NAME: Final = re.compile(
@@ -30,10 +32,11 @@ CJK_LEGAL_NAME: Final = re.compile(
 )
 _FORM_WORDS: Final = frozenset(
     """
-    GmbH gGmbH mbH KGaA UG eG OHG GbR AG KG SE Haftung Aktiengesellschaft e.V. V. e.K. K. Incorporated Inc
-    LLC L.L.C LLP L.L.P Limited Ltd LTD Corporation Corp PLC plc P.C PLLC SARL SAS SASU EURL SNC SRL Srl srl
-    SpA Spa BV NV bv nv B.V N.V BVBA SPRL Lda Ltda ApS A/S AB AS Oyj Oy Kft Zrt SLU SL S.L S.L.U S.A S.A.U S.A.S
-    S.A.R.L Sàrl KK S.r.l s.r.l S.r.l.s S.p.A S.p.a s.r.o a.s S.N.C S.a.s d.o.o o.o z.o.o
+    GmbH gGmbH mbH KGaA UG eG OHG GbR AG KG SE Haftung Aktiengesellschaft e.V. V. e.K. K.
+    Incorporated Inc LLC L.L.C LLP L.L.P Limited Ltd LTD Corporation Corp PLC plc P.C PLLC SARL
+    SAS SASU EURL SNC SRL Srl srl SpA Spa BV NV bv nv B.V N.V BVBA SPRL Lda Ltda ApS A/S AB AS
+    Oyj Oy Kft Zrt SLU SL S.L S.L.U S.A S.A.U S.A.S S.A.R.L Sàrl KK S.r.l s.r.l S.r.l.s S.p.A
+    S.p.a s.r.o a.s S.N.C S.a.s d.o.o o.o z.o.o
     """.split()
 )
 FORM_TOKENS: Final = frozenset(
@@ -49,24 +52,61 @@ _LABELLED: Final = (
     r"USt\.?-?\s?Id(?:ent)?\.?-?(?:Nr|Nummer)?|Umsatzsteuer-?\s?Id[^\n:]{0,30}|VAT(?:\s?(?:reg(?:istration)?|ID|no|number))*|"
     r"TVA(?:\s?intracommunautaire)?|BTW(?:-?(?:nr|nummer))?|P(?:artita)?\.?\s?IVA|MwSt-?(?:Nr|Nummer)"
 )
-REGISTRATION_WORDS: Final = (
-    "HRA", "HRB", "VAT", "Vat", "USt", "Ust", "Umsatz", "TVA", "BTW", "btw", "IVA", "Iva", "MwSt", "SIRE",
-    "RCS", "KvK", "KVK", "CVR", "ABN", "ACN", "NIP", "REGON", "KRS", "CNPJ", "NIF", "CIF", "Org", "IČO",
-    "ICO", "EIN", "REA", "ompany", "egist", "OMPANY", "EGIST",
+_TAX_WORDS: Final = (
+    "VAT",
+    "Vat",
+    "USt",
+    "Ust",
+    "Umsatz",
+    "TVA",
+    "BTW",
+    "btw",
+    "IVA",
+    "Iva",
+    "MwSt",
+)
+_REGISTER_WORDS: Final = (
+    "SIRE", "RCS", "KvK", "KVK", "CVR", "ABN", "ACN", "NIP", "REGON", "KRS", "CNPJ", "NIF", "CIF",
+    "Org", "IČO", "ICO", "EIN", "REA",
 )  # fmt: skip
-REGISTRATION: Final = (
-    re.compile(r"\b(?P<kind>HR[AB])[\s.:-]{0,3}(?:Nr\.?|Nummer)?[\s.:]{0,3}(?P<number>\d{2,6}(?:\s?[A-Z]{1,2}\b)?)"),
-    re.compile(rf"(?:{_LABELLED})[\s.:#-]{{0,4}}(?P<number>(?:{_VAT_COUNTRIES})?[\s-]?\d(?:[ .-]?\w){{6,13}}\d)", re.I),
-    re.compile(
-        rf"\b(?P<number>(?:{_VAT_COUNTRIES})\s?(?:U\d{{8}}|\d{{9}}B\d\d|\d{{8,12}}|\d{{3}} \d{{3}} \d{{3}}|[A-Z]\d{{7}}[A-Z0-9]))\b"
+REGISTRATION: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = (
+    (
+        ("HRA", "HRB"),
+        re.compile(
+            r"\b(?P<kind>HR[AB])[\s.:-]{0,3}(?:Nr\.?|Nummer)?[\s.:]{0,3}"
+            r"(?P<number>\d{2,6}(?:\s?[A-Z]{1,2}\b)?)"
+        ),
     ),
-    re.compile(
-        r"(?P<kind>SIRET|SIREN|RCS|KvK|KVK|CVR|ABN|ACN|NIP|REGON|KRS|CNPJ|NIF|CIF|Org\.?\s?nr|IČO|ICO|EIN|REA)"
-        r"[\s.:#n°ºoº-]{0,6}(?P<number>(?:[A-Z][a-zé-]{2,20} ?)?[A-Z]?-?\d(?:[ ./-]?\d){5,15})(?!\d)"
+    (
+        _TAX_WORDS,
+        re.compile(
+            rf"(?:{_LABELLED})[\s.:#-]{{0,4}}"
+            rf"(?P<number>(?:{_VAT_COUNTRIES})?[\s-]?[A-Z]?\d(?:[ .-]?[\dA-Z]){{6,13}})(?![\w])",
+            re.I,
+        ),
     ),
-    re.compile(
-        r"(?:Company|Registration|Registered|Reg\.?|Register|Handelsregister)[\s-]{1,2}(?:Registration\s|Registered\s|in\s[^\n\d]{3,24})?"
-        r"(?:No|Number|Nummer|Nr)[\s.:#-]{0,3}(?P<number>[A-Z]{0,2}\d{6,8})\b",
-        re.I,
+    (
+        (*_TAX_WORDS, "DE", "ATU"),
+        re.compile(
+            r"\b(?P<number>DE\s?\d{9}|DE\s?\d{3} \d{3} \d{3}|ATU\d{8}|CHE-\d{3}\.\d{3}\.\d{3})\b"
+        ),
     ),
-)  # fmt: skip
+    (
+        _REGISTER_WORDS,
+        re.compile(
+            r"\b(?P<kind>SIRET|SIREN|RCS|KvK|KVK|CVR|ABN|ACN|NIP|REGON|KRS|CNPJ|NIF|CIF|Org\.?\s?nr|"
+            r"IČO|ICO|EIN|REA)(?:-?(?:nr|nummer|number)\b)?[\s.:#n°º-]{0,6}"
+            r"(?P<number>(?:[A-Z][a-zé-]{2,20} ?)?(?:[A-Z]{1,2}[ -]?)?\d(?:[ ./-]?\d){5,15})(?!\d)"
+        ),
+    ),
+    (
+        ("ompany", "egist", "OMPANY", "EGIST"),
+        re.compile(
+            r"(?:Company|Registration|Registered|Reg\.?|Register|Handelsregister)[\s-]{1,2}"
+            r"(?:Registration\s|Registered\s|in\s[^\n\d]{3,24})?"
+            r"(?:No|Number|Nummer|Nr)[\s.:#-]{0,3}(?P<number>[A-Z]{0,2}\d{6,8})\b",
+            re.I,
+        ),
+    ),
+)
+"""(words without which it is not tried, pattern) of register and tax numbers."""

@@ -16,6 +16,8 @@ MAX_DEPTH: Final = 250
 """Nesting that is left alone; browsers stop at 512, real pages at about 60."""
 _FLAT_DEPTH: Final = 60
 """Nesting that is left once a page had to be rewritten."""
+MAX_TAGS: Final = 100_000
+"""Tags after which a page is cut off; large real pages have 20,000."""
 MAX_ATTRIBUTES_CHARS: Final = 3_000
 _SUSPECT_CHARS: Final = 100_000
 _SUSPECT_TAGS: Final = 5_000
@@ -31,27 +33,52 @@ _TOKEN: Final = re.compile(
     rf"|<(?P<end>/?)(?P<name>[a-zA-Z][^\s/>]*+)(?P<attributes>{_ATTRIBUTE}*+)>?"
 )
 _MANY_ATTRIBUTES: Final = re.compile(rf"{_ATTRIBUTE}{{400}}+")
-_OVERLOADED_TAG: Final = re.compile(rf"<[a-zA-Z][^\s/>]*+{_ATTRIBUTE}{{600}}+")
-_FORMATTING: Final = frozenset("b big code em font i nobr s small strike strong tt u".split())
+_TAG: Final = re.compile(rf"<[a-zA-Z][^\s/>]*+(?P<attributes>{_ATTRIBUTE}*+)")
+_FORMATTING: Final = frozenset(
+    """
+    b big code em font i nobr s small strike strong tt u
+    """.split()
+)
 _FORMATTING_TAG: Final = re.compile(r"<(?:" + "|".join(sorted(_FORMATTING)) + r")[\s/>]", re.I)
 _VOID: Final = frozenset(
-    "area base br col embed hr img input link meta param source track wbr".split()
+    """
+    area base br col embed hr img input link meta param source track wbr
+    """.split()
 )
-_RAW: Final = frozenset("script style textarea title xmp iframe noembed noframes".split())
-_IMPLIED_END: Final = frozenset("p li dd dt option optgroup tr td th thead tbody tfoot".split())
-_BARRIERS: Final = frozenset("applet caption html marquee object td th table template".split())
+_RAW: Final = frozenset(
+    ["script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"]
+)
+_IMPLIED_END: Final = frozenset(
+    """
+    p li dd dt option optgroup tr td th thead tbody tfoot
+    """.split()
+)
+_BARRIERS: Final = frozenset(
+    ["applet", "caption", "html", "marquee", "object", "td", "th", "table", "template"]
+)
 
 
 def make_parsable(text: str) -> str:
-    """Return markup that parses in linear time; the same string unless it looks hostile."""
+    """Return markup that parses in little time; the same string unless it looks hostile."""
     tags = text.count("<")
-    is_hostile = len(text) > _SUSPECT_CHARS and _OVERLOADED_TAG.search(text) is not None
+    if tags > MAX_TAGS:
+        text = text[: -len(text.split("<", MAX_TAGS)[MAX_TAGS]) - 1]
+    is_hostile = len(text) > _SUSPECT_CHARS and _has_overloaded_tag(text)
     if not is_hostile and tags > _FEW_TAGS:
         formatting = len(_FORMATTING_TAG.findall(text))
         is_hostile = formatting * tags > _SUSPECT_NODES * max(1, tags // _SUSPECT_TAGS)
     if not is_hostile and tags > _SUSPECT_TAGS:
         is_hostile = _is_too_deep(text)
     return _rewritten(text) if is_hostile else text
+
+
+def _has_overloaded_tag(text: str) -> bool:
+    # A search for the many attributes themselves would be quadratic; each tag is read once here.
+    return any(_is_overloaded(found["attributes"]) for found in _TAG.finditer(text))
+
+
+def _is_overloaded(attributes: str) -> bool:
+    return len(attributes) > MAX_ATTRIBUTES_CHARS and bool(_MANY_ATTRIBUTES.match(attributes))
 
 
 def _is_too_deep(text: str) -> bool:
@@ -132,6 +159,6 @@ def _rewritten(text: str) -> str:
 
 def _short_tag(found: re.Match[str]) -> str:
     attributes: str = found["attributes"]
-    if len(attributes) > MAX_ATTRIBUTES_CHARS and _MANY_ATTRIBUTES.match(attributes):
+    if _is_overloaded(attributes):
         attributes = ""
     return f"<{found['name']}{attributes}>"

@@ -10,29 +10,31 @@ _TYPES: Final = frozenset(
     """
     organization airline consortium cooperative corporation educationalorganization
     collegeoruniversity elementaryschool highschool middleschool preschool school fundingscheme
-    governmentorganization librarysystem localbusiness medicalorganization ngo newsmediaorganization
-    onlinebusiness onlinestore performinggroup dancegroup musicgroup theatergroup politicalparty
-    project fundingagency researchproject researchorganization searchrescueorganization
-    sportsorganization sportsteam workersunion animalshelter archiveorganization automotivebusiness
-    autobodyshop autodealer autopartsstore autorental autorepair autowash gasstation motorcycledealer
-    motorcyclerepair childcare dentist drycleaningorlaundry emergencyservice firestation hospital
-    policestation employmentagency entertainmentbusiness adultentertainment amusementpark artgallery
-    casino comedyclub movietheater nightclub financialservice accountingservice automatedteller
-    bankorcreditunion insuranceagency foodestablishment bakery barorpub brewery cafeorcoffeeshop
-    distillery fastfoodrestaurant icecreamshop restaurant winery governmentoffice postoffice
+    governmentorganization librarysystem localbusiness medicalorganization ngo
+    newsmediaorganization onlinebusiness onlinestore performinggroup dancegroup musicgroup
+    theatergroup politicalparty project fundingagency researchproject researchorganization
+    searchrescueorganization sportsorganization sportsteam workersunion animalshelter
+    archiveorganization automotivebusiness autobodyshop autodealer autopartsstore autorental
+    autorepair autowash gasstation motorcycledealer motorcyclerepair childcare dentist
+    drycleaningorlaundry emergencyservice firestation hospital policestation employmentagency
+    entertainmentbusiness adultentertainment amusementpark artgallery casino comedyclub
+    movietheater nightclub financialservice accountingservice automatedteller bankorcreditunion
+    insuranceagency foodestablishment bakery barorpub brewery cafeorcoffeeshop distillery
+    fastfoodrestaurant icecreamshop restaurant winery governmentoffice postoffice
     healthandbeautybusiness beautysalon dayspa hairsalon healthclub nailsalon tattooparlor
-    homeandconstructionbusiness electrician generalcontractor hvacbusiness housepainter locksmith
-    movingcompany plumber roofingcontractor internetcafe legalservice attorney notary library
-    lodgingbusiness bedandbreakfast campground hostel hotel motel resort skiresort vacationrental
-    medicalbusiness communityhealth dermatology dietnutrition emergency geriatric gynecologic
-    medicalclinic covidtestingfacility midwifery nursing obstetric oncologic optician optometric
-    otolaryngologic pediatric pharmacy physician physiotherapy plasticsurgery podiatric primarycare
-    psychiatric publichealth veterinarycare professionalservice radiostation realestateagent
-    recyclingcenter selfstorage shoppingcenter sportsactivitylocation bowlingalley exercisegym
-    golfcourse publicswimmingpool sportsclub stadiumorarena tenniscomplex store bikestore bookstore
-    clothingstore computerstore conveniencestore departmentstore electronicsstore florist
-    furniturestore gardenstore grocerystore hardwarestore hobbyshop homegoodsstore jewelrystore
-    liquorstore mensclothingstore mobilephonestore movierentalstore musicstore officeequipmentstore
+    homeandconstructionbusiness electrician generalcontractor hvacbusiness housepainter
+    locksmith movingcompany plumber roofingcontractor internetcafe legalservice attorney notary
+    library lodgingbusiness bedandbreakfast campground hostel hotel motel resort skiresort
+    vacationrental medicalbusiness communityhealth dermatology dietnutrition emergency geriatric
+    gynecologic medicalclinic covidtestingfacility midwifery nursing obstetric oncologic
+    optician optometric otolaryngologic pediatric pharmacy physician physiotherapy
+    plasticsurgery podiatric primarycare psychiatric publichealth veterinarycare
+    professionalservice radiostation realestateagent recyclingcenter selfstorage shoppingcenter
+    sportsactivitylocation bowlingalley exercisegym golfcourse publicswimmingpool sportsclub
+    stadiumorarena tenniscomplex store bikestore bookstore clothingstore computerstore
+    conveniencestore departmentstore electronicsstore florist furniturestore gardenstore
+    grocerystore hardwarestore hobbyshop homegoodsstore jewelrystore liquorstore
+    mensclothingstore mobilephonestore movierentalstore musicstore officeequipmentstore
     outletstore pawnshop petstore shoestore sportinggoodsstore tireshop toystore wholesalestore
     televisionstation touristinformationcenter travelagency diagnosticlab
     """.split()

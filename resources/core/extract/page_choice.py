@@ -98,7 +98,7 @@ def _in_rounds(choices: Iterable[PageChoice], limit: int) -> tuple[PageChoice, .
 def page_kind(url: str, text: str = "") -> str | None:
     """Name the kind of a page by its address and the text of a link to it; None if it is none.
 
-    >>> page_kind("https://acme.example/ueber-uns/"), page_kind("https://acme.example/x", "Impressum")
+    >>> page_kind("https://acme.example/ueber-uns/"), page_kind("https://acme.example", "AGB")
     ('about', 'legal')
     """
     parts = split_url(url)

@@ -16,10 +16,8 @@ from phonenumbers import PhoneNumberFormat, PhoneNumberType
 from .models import MAX_CONTACTS, Phone, PhoneKind, squeeze
 
 _MAX_RUNS: Final = 400
-_RUN: Final = re.compile(
-    r"[+(]{0,2}\d[\d ()./\t\u2010-\u2015\u2212\u00b7+\[\]-]{5,60}\d|"
-    r"\b1?[-. ]?\(?[2-9]\d\d\)?[-. ](?:\d{3}[-. ]?[A-Z]{4}|[A-Z]{3}[-. ]?[A-Z]{4})\b"
-)
+_RUN: Final = re.compile(r"\d[\d ()./\t\u2010-\u2015\u2212\u00b7+\[\]-]{5,60}\d")
+_LEAD: Final = " +("
 _NOT_A_PHONE: Final = re.compile(
     r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}\b.*|"  # a date
     r"(?:19|20)\d\d\s?[^\d]\s?(?:19|20)\d\d|"  # a span of years
@@ -38,9 +36,9 @@ _IS_MOBILE: Final = (
     r"telemóvel|celular|komórk|\bgsm\b|\bmob\b|携帯|手机"
 )
 _IS_PHONE: Final = (
-    r"\btele?f?(?:on|oon|fon|ef|éfono|efono|efone)?o?\b|t[ée]l(?:[ée]phone)?\b|phone|\bph\b|\bcall\b|"
-    r"\bfon\b|ring oss|hotline|dial\b|toll.?free|\bT(?=\s?[:.])|\bP(?=\s?[:.])|тел|電話|电话|puhelin|"
-    r"\btlf\b|växel|contact (?:us|number|no)|whatsapp|helpline|freephone"
+    r"\btele?f?(?:on|oon|fon|ef|éfono|efono|efone)?o?\b|t[ée]l(?:[ée]phone)?\b|phone|"
+    r"\bph\b|\bcall\b|\bfon\b|ring oss|hotline|dial\b|toll.?free|\bT(?=\s?[:.])|\bP(?=\s?[:.])|"
+    r"тел|電話|电话|puhelin|\btlf\b|växel|contact (?:us|number|no)|whatsapp|helpline|freephone"
 )
 _LABEL: Final = re.compile(
     f"(?P<fax>{_IS_FAX})|(?P<mobile>{_IS_MOBILE})|(?P<phone>{_IS_PHONE})", re.I
@@ -171,10 +169,13 @@ def _numbers(text: str, regions: tuple[str, ...]) -> Iterator[tuple[str, PhoneKi
         if count >= _MAX_RUNS:
             return
         start, end = found.span()
-        run = found.group()
+        while start > found.start() - 4 and start and text[start - 1] in _LEAD:
+            start -= 1
+        run = text[start:end].lstrip()
+        start = end - len(run)
         line_start = max(text.rfind("\n", max(0, start - 60), start) + 1, start - 60, previous_end)
         before = text[line_start:start]
-        kind = _label(text, before, start, line_start)
+        kind = _label(text, before, line_start)
         if (
             kind is None
             and previous[0] >= 0
@@ -188,7 +189,7 @@ def _numbers(text: str, regions: tuple[str, ...]) -> Iterator[tuple[str, PhoneKi
         if _FAX_AFTER.match(after):
             kind = "fax"
         previous_end, previous = end, (end, kind)
-        if kind is None and _is_doubtful(run) or _NOISE.search(run):
+        if (kind is None and _is_doubtful(run)) or _NOISE.search(run):
             continue
         if _stands_alone(text, start, end, before, kind):
             for piece in _split(run, regions):
@@ -196,7 +197,7 @@ def _numbers(text: str, regions: tuple[str, ...]) -> Iterator[tuple[str, PhoneKi
                     yield piece, kind, kind is not None
 
 
-def _label(text: str, before: str, start: int, line_start: int) -> PhoneKind | None:
+def _label(text: str, before: str, line_start: int) -> PhoneKind | None:
     """Name the kind by the nearest word before, in the same line or a short line above."""
     labels = list(_LABEL.finditer(before))
     if not labels and len(before.strip()) <= 3:

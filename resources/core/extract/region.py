@@ -10,8 +10,10 @@ from resources.core.countries import alpha2
 _TLD_REGIONS: Final = {"uk": "GB", "su": "RU"}
 # Country codes that the world uses for other things.
 _WORLDWIDE_TLDS: Final = frozenset(
-    "ac ag ai am bz cc cd cm co cx fm gg gl gs im io la ly me ms mu nu pw sc sh so st sx tk to tv vc "
-    "vg ws cf ga gq ml tf eu".split()
+    """
+    ac ag ai am bz cc cd cm co cx fm gg gl gs im io la ly me ms mu nu pw sc sh so st sx tk to tv
+    vc vg ws cf ga gq ml tf eu
+    """.split()
 )
 _LANGUAGE_REGIONS: Final = {
     "bg": "BG", "cs": "CZ", "da": "DK", "de": "DE", "el": "GR", "et": "EE", "fi": "FI", "fr": "FR",

@@ -23,19 +23,17 @@ _NETWORKS: Final = {
     "xing.com": "xing",
     "tiktok.com": "tiktok",
 }
-_HINT: Final = re.compile(
-    r"(?:linkedin|twitter|\bx|facebook|\bfb|instagram|youtube|github|xing|tiktok)\.com", re.I
-)
+_ENDINGS: Final = tuple(_NETWORKS)
 _NAME: Final = re.compile(r"[\w.%@&+'-]{1,100}")
 _NOT_PROFILES: Final = frozenset(
     """
-    share sharer sharer.php share.php sharearticle intent home login signup search hashtag i explore
-    plugins dialog tr p reel reels stories watch embed results playlist about privacy policies terms
-    legal help settings features pricing marketplace groups events pages hashtags photo photo.php
-    photos permalink.php story.php tag accounts developer developers business ads cookie cookies
-    topics sponsors orgs apps feed jobs shorts v live discover download spi profile.php widgets
-    like.php badges status notifications messages sharing share-offsite tweet login.php media video
-    videos web statuses
+    share sharer sharer.php share.php sharearticle intent home login signup search hashtag i
+    explore plugins dialog tr p reel reels stories watch embed results playlist about privacy
+    policies terms legal help settings features pricing marketplace groups events pages hashtags
+    photo photo.php photos permalink.php story.php tag accounts developer developers business
+    ads cookie cookies topics sponsors orgs apps feed jobs shorts v live discover download spi
+    profile.php widgets like.php badges status notifications messages sharing share-offsite
+    tweet login.php media video videos web statuses
     """.split()
 )
 _MAX_PROFILES: Final = 40
@@ -45,9 +43,15 @@ def find_social(links: Iterable[Link], same_as: Iterable[str] = ()) -> tuple[str
     """Return profile URLs, each once, in the order of the page; those of JSON-LD last."""
     found: dict[str, None] = {}
     for url in [*(link.url for link in links), *same_as]:
-        if _HINT.search(url) and (profile := profile_url(url)) is not None:
+        if _is_of_network(url) and (profile := profile_url(url)) is not None:
             found[profile] = None
     return tuple(found)[:_MAX_PROFILES]
+
+
+def _is_of_network(url: str) -> bool:
+    """Sort out most links without parsing them."""
+    host = url[:300].split("/", 3)[2:3]
+    return bool(host) and host[0].lower().partition(":")[0].endswith(_ENDINGS)
 
 
 def profile_url(url: str) -> str | None:
@@ -74,34 +78,35 @@ def profile_url(url: str) -> str | None:
     return _normal(network, names)
 
 
+_PATHS: Final = {
+    "linkedin": ("https://www.linkedin.com", ("company", "school", "showcase", "in")),
+    "xing": ("https://www.xing.com", ("companies", "company", "pages", "profile", "profiles")),
+    "youtube": ("https://www.youtube.com", ("channel", "c", "user")),
+    "tiktok": ("https://www.tiktok.com", ()),
+    "facebook": ("https://www.facebook.com", ("pages", "people", "pg")),
+    "instagram": ("https://www.instagram.com", ()),
+    "github": ("https://github.com", ()),
+    "x": ("https://x.com", ()),
+}
+"""Start of the normal form, and the first segments that stand before a name."""
+_ONLY_AT: Final = frozenset(("youtube", "tiktok"))
+_ONLY_BELOW: Final = frozenset(("linkedin", "xing"))
+
+
 def _normal(network: str, names: list[str]) -> str | None:
     if not names or not _NAME.fullmatch(names[0]):
         return None
-    first, second = names[0], names[1] if len(names) > 1 else ""
-    kind = first.lower()
-    match network:
-        case "linkedin":
-            kinds = ("company", "school", "showcase", "in")
-            return _joined("https://www.linkedin.com", kind, second) if kind in kinds else None
-        case "xing":
-            if kind in ("companies", "company", "pages", "profile", "profiles"):
-                return _joined("https://www.xing.com", kind, second)
-            return None
-        case "youtube":
-            if kind in ("channel", "c", "user"):
-                # The id of a channel is case-sensitive.
-                return _joined("https://www.youtube.com", kind, second, keep_case=kind == "channel")
-            return _joined("https://www.youtube.com", kind) if kind.startswith("@") else None
-        case "tiktok":
-            return _joined("https://www.tiktok.com", kind) if kind.startswith("@") else None
-        case "facebook":
-            if kind in ("pages", "people", "pg") and second:
-                page = names[2] if len(names) > 2 and kind != "pg" else ""
-                return _joined("https://www.facebook.com", kind, second, page)
-    if kind in _NOT_PROFILES or kind.endswith((".php", ".html")):
+    start, kinds = _PATHS[network]
+    kind = names[0].lower()
+    if kind in kinds:
+        # A page of Facebook has its number behind its name; the id of a channel has capitals.
+        rest = names[1:3] if network == "facebook" and kind != "pg" else names[1:2]
+        return _joined(start, kind, *(rest or [""]), keep_case=kind == "channel")
+    is_other = kind in _NOT_PROFILES or kind.endswith((".php", ".html"))
+    is_bare = network in _ONLY_AT and not kind.startswith("@")
+    if is_other or is_bare or network in _ONLY_BELOW:
         return None
-    hosts = {"x": "x.com", "instagram": "www.instagram.com", "github": "github.com"}
-    return _joined(f"https://{hosts.get(network, 'www.facebook.com')}", kind.lstrip("@"))
+    return _joined(start, kind if network in _ONLY_AT else kind.lstrip("@"))
 
 
 def _joined(start: str, *names: str, keep_case: bool = False) -> str | None:

@@ -101,4 +101,8 @@ def main_label(host: str) -> str:
     return labels[-1]
 
 
-_SECOND_LEVEL: Final = frozenset("ac co com edu gob gov gouv ltd me ne net nom or org plc".split())
+_SECOND_LEVEL: Final = frozenset(
+    """
+    ac co com edu gob gov gouv ltd me ne net nom or org plc
+    """.split()
+)

@@ -16,14 +16,18 @@ _COLOURS = ("#1d4e89", "#7a1f3d", "#2f6b3c", "#444", "#8a5a00", "#4b2e83")
 _NAV_PAGES = ("home", *PAGES)
 
 
-def navigation(truth: Truth) -> str:
-    """Return the site's own links, in the form its layout gives them."""
+def navigation(truth: Truth, *, is_absolute: bool = False) -> str:
+    """Return the site's own links, in the form its layout gives them.
+
+    Args:
+        truth: The company and its site.
+        is_absolute: Full URLs, for pages that may hold a `<base>` of somebody else's.
+    """
     site = truth.site
-    links = [(site.paths[page], escape(site.labels[page])) for page in _NAV_PAGES]
+    origin = f"https://{site.host}" if is_absolute or site.layout == 2 else ""
+    links = [(origin + site.paths[page], escape(site.labels[page])) for page in _NAV_PAGES]
     if site.layout == 0:
-        items = "".join(
-            f'<li><a href="{path}">{label}</a></li>' for path, label in links
-        )
+        items = "".join(f'<li><a href="{path}">{label}</a></li>' for path, label in links)
         return f'<nav class="main-nav"><ul>{items}</ul></nav>'
     if site.layout == 1:
         return '<div id="menu">' + " | ".join(
@@ -31,18 +35,23 @@ def navigation(truth: Truth) -> str:
         ) + "</div>"  # fmt: skip
     if site.layout == 2:
         return "<nav>" + "\n".join(
-            f'<a class="nav-link" href="https://{site.host}{path}"><span>{label}</span></a>'
+            f'<a class="nav-link" href="{path}"><span>{label}</span></a>'
             for path, label in links
         ) + "</nav>"  # fmt: skip
     cells = "".join(
-        f'<td><a href="{path}" title="{label}">{label}</a></td>'
-        for path, label in links
+        f'<td><a href="{path}" title="{label}">{label}</a></td>' for path, label in links
     )
     return f'<table role="presentation"><tr>{cells}</tr></table>'
 
 
-def render(truth: Truth, page: str) -> str:
-    """Return the whole HTML of one page; `page` is a key of the site's paths."""
+def render(truth: Truth, page: str, nav: str) -> str:
+    """Return the whole HTML of one page.
+
+    Args:
+        truth: the company.
+        page: a key of the site's paths.
+        nav: what `navigation` returned, the same for all pages of a site.
+    """
     site = truth.site
     title = _title(truth, page)
     colour = _COLOURS[len(truth.domain) % len(_COLOURS)]
@@ -58,7 +67,7 @@ def render(truth: Truth, page: str) -> str:
         head.extend(_open_graph(truth, page, title))
     if site.markup is Markup.JSON_LD and page in ("home", "about", "contact"):
         head.append(_json_ld(truth))
-    nav, main = navigation(truth), _main(truth, page)
+    main = _main(truth, page)
     order = f"{main}{nav}" if site.layout == 3 else f"<header>{nav}</header>{main}"
     return (
         f'<!DOCTYPE html>\n<html lang="{truth.language}">\n<head>\n' + "\n".join(head)
@@ -89,9 +98,7 @@ def parked_page(domain: str) -> str:
 
 def _title(truth: Truth, page: str) -> str:
     if page == "home":
-        return (
-            f"{truth.name} – {truth.tagline}" if truth.site.layout % 2 else truth.name
-        )
+        return f"{truth.name} – {truth.tagline}" if truth.site.layout % 2 else truth.name
     if page.startswith("news."):
         return f"{truth.news[int(page[5:])].title} | {truth.name}"
     return f"{truth.site.labels[page]} | {truth.name}"
@@ -107,9 +114,7 @@ def _open_graph(truth: Truth, page: str, title: str) -> list[str]:
         ("og:url", f"https://{truth.site.host}{truth.site.paths[page]}"),
         ("og:locale", f"{truth.language}_{truth.country}"),
     )
-    return [
-        f'<meta property="{name}" content="{escape(value)}">' for name, value in pairs
-    ]
+    return [f'<meta property="{name}" content="{escape(value)}">' for name, value in pairs]
 
 
 def _json_ld(truth: Truth) -> str:
@@ -179,7 +184,9 @@ def _main(truth: Truth, page: str) -> str:
             body = _news_list(truth)
         case _:
             post = truth.news[int(page.removeprefix("news."))]
-            heading = f'<h1>{escape(post.title)}</h1><time datetime="{post.date}">{post.date}</time>'
+            heading = (
+                f'<h1>{escape(post.title)}</h1><time datetime="{post.date}">{post.date}</time>'
+            )
             body = f"<article>{say(words.news_text, 3)}</article>"
     return f"<main>{heading}{body}</main>"
 

@@ -1,0 +1,143 @@
+"""`pipeline failures`: what is missing and why, with an example of each kind and who must act."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from pipeline_assets.commands.groups import (
+    FETCHING,
+    Group,
+    group_json,
+    groups_of,
+    is_missing,
+    reading_of,
+)
+from pipeline_assets.commands.opening import list_names, opened
+from pipeline_assets.commands.wording import console, iso, plain, print_json, safe
+from resources.core.errors import FailureKind
+from resources.core.models import State
+from resources.platform import Platform
+
+REJECTED_SHOWN = 5
+
+
+def failures(name: str | None, *, sandbox: bool, as_json: bool) -> int:
+    """Print what is missing and why, with an example of each kind. Returns the exit code."""
+    with opened(sandbox=sandbox) as platform:
+        names = list_names(platform, name)
+        found = [group for group in groups_of(platform, name) if is_missing(group)]
+        if as_json:
+            print_json(_failures_json(platform, names, name, found))
+        else:
+            _show_failures(platform, names, name, found, flag=" --sandbox" if sandbox else "")
+    return 0
+
+
+def _failures_json(
+    platform: Platform, names: Sequence[str], name: str | None, found: Sequence[Group]
+) -> dict[str, Any]:
+    return {
+        "failures": [
+            {
+                **group_json(group),
+                "who": _who(group),
+                "example": _example(platform, group, name),
+            }
+            for group in found
+        ],
+        "rejected": {each: _rejected_json(platform, each) for each in names},
+    }
+
+
+def _example(platform: Platform, group: Group, name: str | None) -> dict[str, Any] | None:
+    row = reading_of(platform).newest_of(group.phase, group.state, group.kind, name)
+    if row is None:
+        return None
+    return {
+        "domain": row["domain"],
+        "message": row["reason"],
+        "url": row["url"],
+        "rounds": row["rounds"],
+        "at": iso(row["updated_at"]),
+    }
+
+
+def _rejected_json(platform: Platform, name: str) -> dict[str, Any]:
+    counts, first = reading_of(platform).rejections(name, REJECTED_SHOWN)
+    return {
+        "rows": sum(counts.values()),
+        "by_reason": counts,
+        "first": [
+            {"line": row.line, "raw": row.raw, "reason": row.reason, "detail": row.detail}
+            for row in first
+        ],
+    }
+
+
+def _who(group: Group) -> str:
+    """Who must act so that something changes."""
+    if group.kind is FailureKind.BUG:
+        return "the maintainers: `pipeline why` shows the stack trace"
+    if group.needs_person:
+        return "you"
+    if group.state is State.QUARANTINED:
+        return "you, if you want them: it was tried often enough"
+    if group.state.is_settled:
+        return "nobody: it is final until it is refreshed"
+    return "nobody: it goes on by itself"
+
+
+def _show_failures(
+    platform: Platform, names: Sequence[str], name: str | None, found: Sequence[Group], flag: str
+) -> None:
+    out = console()
+    now = platform.clock.now()
+    if not found:
+        out.print("[green]Nothing is missing:[/] every domain has an answer in every phase.")
+    for phase in FETCHING:
+        groups = [group for group in found if group.phase is phase]
+        if groups:
+            out.print(f"[bold]{phase}[/]")
+        for group in groups:
+            for line in _failure_lines(platform, group, name, now, flag):
+                out.print(line, soft_wrap=True)
+    for each in names:
+        _show_rejected(out, platform, each)
+
+
+def _failure_lines(
+    platform: Platform, group: Group, name: str | None, now: float, flag: str
+) -> Iterator[str]:
+    label = group.kind or group.state
+    standing = group.state if group.state.is_settled else group.next_step(now)
+    yield f"  [bold]{group.domains} × {label}[/] ({standing})  {group.sentence}"
+    yield f"      who acts  {_who(group)}"
+    example = _example(platform, group, name)
+    if example is None:
+        return
+    url = f"  {safe(example['url'])}" if example["url"] else ""
+    message = safe(example["message"]) if example["message"] else ""
+    yield f"      newest    {safe(example['domain'])}  {message}{url}"
+    yield f"      more      pipeline why {plain(example['domain'])}{flag}"
+
+
+def _show_rejected(out: Console, platform: Platform, name: str) -> None:
+    rejected = _rejected_json(platform, name)
+    if not rejected["rows"]:
+        return
+    reasons = ", ".join(f"{n} × {reason}" for reason, n in rejected["by_reason"].items())
+    out.print(
+        f"[bold]Rejected rows of {safe(name)}[/]  {rejected['rows']}: {reasons} "
+        "(who acts: you; correct the rows and run the file again)",
+        soft_wrap=True,
+    )
+    for row in rejected["first"]:
+        out.print(
+            f"  line {row['line']}: {safe(row['raw'], 80)}  ({safe(row['detail'])})", soft_wrap=True
+        )
+    left = rejected["rows"] - len(rejected["first"])
+    if left:
+        out.print(f"  and {left} more")

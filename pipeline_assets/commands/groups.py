@@ -1,0 +1,123 @@
+"""Domains of a list grouped by phase, state and kind: what `status` and `failures` tell about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline_assets.commands.wording import iso, until
+from resources.adapters.ledger.reading import Reading
+from resources.core.errors import RULES, FailureKind, Handling
+from resources.core.models import Phase, State
+from resources.platform import Platform
+
+ORDER = (
+    State.SUCCEEDED,
+    State.NOT_FOUND,
+    State.REFUSED,
+    State.QUARANTINED,
+    State.WAITING,
+    State.PENDING,
+)
+FETCHING = (Phase.COMPANY_ENRICHMENT, Phase.PAGE_SCRAPING)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Domains of one phase that are in the same state for the same reason.
+
+    Args:
+        not_before: The earliest time at which one of them may be tried, epoch seconds.
+        claimed: Those that a worker holds.
+    """
+
+    phase: Phase
+    state: State
+    kind: FailureKind | None
+    domains: int
+    claimed: int
+    not_before: float
+
+    @property
+    def sentence(self) -> str:
+        """What the kind means."""
+        if self.kind is not None:
+            return RULES[self.kind].sentence
+        match self.state:
+            case State.PENDING:
+                return "Not tried yet."
+            case State.NOT_FOUND:
+                return "No provider knows this company."
+            case _:
+                return ""
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether nothing will change by itself, though something is still to be done."""
+        is_waiting = self.state is State.WAITING and self.kind is not None
+        return is_waiting and self.kind is not None and RULES[self.kind].needs_person
+
+    def next_step(self, now: float) -> str:
+        """When the first of them goes on, or who must act."""
+        if self.needs_person:
+            return "waits for you"
+        if self.claimed == self.domains:
+            return "being worked on"
+        if self.state is State.PENDING:
+            return "begins with the next run"
+        if self.kind is not None and RULES[self.kind].handling is Handling.WAIT:
+            return "goes on with the next run"
+        return f"first one due {until(self.not_before, now)}"
+
+
+def reading_of(platform: Platform) -> Reading:
+    return Reading(platform.ledger.database)
+
+
+def groups_of(platform: Platform, name: str | None) -> list[Group]:
+    return [
+        Group(
+            Phase(row["phase"]),
+            State(row["state"]),
+            FailureKind(row["kind"]) if row["kind"] else None,
+            int(row["domains"]),
+            int(row["claimed"]),
+            float(row["not_before"]),
+        )
+        for row in reading_of(platform).groups(name)
+    ]
+
+
+def states_of(groups: Sequence[Group], phase: Phase) -> dict[State, int]:
+    found = dict.fromkeys(ORDER, 0)
+    for group in groups:
+        if group.phase is phase:
+            found[group.state] += group.domains
+    return found
+
+
+def waits(groups: Sequence[Group]) -> list[Group]:
+    """What is unsettled in the fetching phases; profiles wait for nothing but these."""
+    return [g for g in groups if g.phase in FETCHING and not g.state.is_settled]
+
+
+def quarantined(groups: Sequence[Group]) -> list[Group]:
+    return [g for g in groups if g.state is State.QUARANTINED]
+
+
+def is_missing(group: Group) -> bool:
+    return group.phase in FETCHING and group.state is not State.SUCCEEDED
+
+
+def group_json(group: Group) -> dict[str, Any]:
+    return {
+        "phase": group.phase,
+        "state": group.state,
+        "kind": group.kind,
+        "domains": group.domains,
+        "claimed": group.claimed,
+        "meaning": group.sentence,
+        "not_before": iso(group.not_before) if group.state is State.WAITING else None,
+        "needs_person": group.needs_person,
+    }

@@ -1,0 +1,138 @@
+"""Which pages of a site are chosen, in what order, and which never."""
+
+import pytest
+
+from resources.core.extract import Link, ScrapedPage, choose_pages, page_kind
+
+SITE = "acme.example"
+
+
+def home(*links: tuple[str, str]) -> ScrapedPage:
+    return ScrapedPage(url=f"https://www.{SITE}/", links=tuple(Link(*each) for each in links))
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "kind"),
+    [
+        ("/about-us", "", "about"),
+        ("/ueber-uns.html", "", "about"),
+        ("/x", "Über uns", "about"),
+        ("/x", "Qui sommes-nous", "about"),
+        ("/x", "Chi siamo", "about"),
+        ("/x", "Quiénes somos", "about"),
+        ("/x", "O nas", "about"),
+        ("/x", "会社概要", "about"),
+        ("/x", "关于我们", "about"),
+        ("/kontakt/", "", "contact"),
+        ("/x", "Skontaktuj się", "contact"),
+        ("/x", "Neem contact op", "contact"),
+        ("/x", "お問い合わせ", "contact"),
+        ("/ContactUs.aspx", "", "contact"),
+        ("/x", "Unser Team", "team"),
+        ("/x", "Vårt team", "team"),
+        ("/de/impressum", "", "legal"),
+        ("/mentions-legales", "", "legal"),
+        ("/x", "Note legali", "legal"),
+        ("/pricing", "", "pricing"),
+        ("/x", "Preços", "pricing"),
+        ("/x", "Dienstleistungen", "products"),
+        ("/x", "Lavora con noi", "careers"),
+        ("/jobs", "", "careers"),
+        ("/x", "Sala de prensa", "press"),
+        ("/x", "Blue shoes", None),
+        ("/", "", None),
+    ],
+)
+def test_kinds_in_many_languages(url, text, kind):
+    assert page_kind(f"https://{SITE}{url}", text) == kind
+
+
+def test_the_best_page_of_each_kind_comes_first():
+    chosen = choose_pages(
+        home(
+            (f"https://{SITE}/shop/a/about", ""),
+            (f"https://{SITE}/about", "About us"),
+            (f"https://{SITE}/contact", "Contact"),
+            (f"https://{SITE}/contact/berlin", "Contact Berlin"),
+        ),
+        SITE,
+        limit=10,
+    )
+    assert [each.url.removeprefix(f"https://{SITE}") for each in chosen[:2]] == [
+        "/about",
+        "/contact",
+    ]
+    assert len(chosen) == 4
+    assert all(each.reason for each in chosen)
+
+
+def test_never_more_than_the_limit():
+    links = [(f"https://{SITE}/about-{each}", "About us") for each in range(30)]
+    assert len(choose_pages(home(*links), SITE, limit=5)) == 5
+    assert choose_pages(home(*links), SITE, limit=0) == ()
+
+
+def test_spellings_of_one_page_count_once():
+    chosen = choose_pages(
+        home(
+            (f"http://{SITE}/about", "About"),
+            (f"https://www.{SITE}/about/", "About us"),
+            (f"https://{SITE}/About", "about"),
+        ),
+        SITE,
+        limit=10,
+    )
+    assert [each.url for each in chosen] == [f"http://{SITE}/about"]
+
+
+def test_other_hosts_are_left_out_and_subdomains_are_not():
+    chosen = choose_pages(
+        home(
+            ("https://other.example/about", "About us"),
+            (f"https://evil{SITE}/about", "About us"),
+            (f"https://{SITE}.evil.com/about", "About us"),
+            (f"https://jobs.{SITE}/careers", "Careers"),
+        ),
+        SITE,
+        limit=10,
+    )
+    assert [each.url for each in chosen] == [f"https://jobs.{SITE}/careers"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/about.pdf",
+        "/login/about",
+        "/cart/contact",
+        "/calendar/2024/05/about",
+        "/contact?PHPSESSID=1",
+        "/about;jsessionid=1",
+        "/2024/05/about",
+        "/a/b/c/d/e/f/about",
+        "/about/x/about/x/about/x",
+        "/contact?a=1&b=2&c=3&d=4&e=5",
+    ],
+)
+def test_traps_are_skipped(path):
+    assert choose_pages(home((f"https://{SITE}{path}", "About us")), SITE, limit=5) == ()
+
+
+def test_the_home_page_itself_is_not_chosen():
+    assert choose_pages(home((f"http://{SITE}", "About us")), SITE, limit=5) == ()
+
+
+def test_sitemap_addresses_are_used_too():
+    chosen = choose_pages(home(), SITE, limit=5, sitemap_urls=[f"https://{SITE}/impressum", "x:"])
+    assert [(each.kind, each.url) for each in chosen] == [("legal", f"https://{SITE}/impressum")]
+
+
+def test_the_order_does_not_depend_on_the_order_of_links():
+    links = [(f"https://{SITE}/{each}", "") for each in "about contact team jobs press agb".split()]
+    first = choose_pages(home(*links), SITE, limit=4)
+    assert first == choose_pages(home(*reversed(links)), SITE, limit=4)
+
+
+def test_bad_addresses_are_ignored():
+    links = [("http://[", "About us"), ("mailto:a@acme.example", "Contact"), ("", "Contact")]
+    assert choose_pages(home(*links), SITE, limit=4) == ()
