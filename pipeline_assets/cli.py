@@ -124,7 +124,7 @@ def why(
 
 @app.command()
 def export(
-    output: Annotated[Path, typer.Argument(help="File to write: .csv or .parquet.")],
+    output: Annotated[Path, typer.Argument(help="File to write: .csv, .parquet or .jsonl.")],
     join: Annotated[
         Path | None,
         typer.Option(help="Give this file's rows back in their order, with profiles appended."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import httpx
 
 from resources.adapters.classify import classify
 from resources.adapters.connector import guarded_client, guarded_session, user_agent
+from resources.adapters.extraction_pool import ExtractionPool
 from resources.adapters.fetcher import Fetcher
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.calls import Budget
@@ -71,8 +73,10 @@ async def phase_events(
         if phase is Phase.PAGE_SCRAPING:
             fetcher = Fetcher(session, settings.fetch, clock, random)
             robots = Robots(fetcher, ledger, commits, clock, settings.fetch.robots_ttl)
+            size = settings.fetch.extractors or os.cpu_count() or 1
+            pool = await stack.enter_async_context(ExtractionPool(size))
             work = SiteVisit(
-                fetcher, robots, network, ledger, commits, parts.store, clock, settings.fetch
+                fetcher, robots, network, pool, ledger, commits, parts.store, clock, settings.fetch
             )
         else:
             client = guarded_client(settings.fetch, session, agent)

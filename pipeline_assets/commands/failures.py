@@ -87,7 +87,7 @@ def _who(group: Group) -> str:
         return "you, if you want them: it was tried often enough"
     if group.state.is_settled:
         return "nobody: it is final until it is refreshed"
-    return "nobody: it goes on by itself"
+    return "nobody: the next run takes them up (`pipeline run` again, or `pipeline ui`)"
 
 
 def _show_failures(

@@ -10,6 +10,7 @@ from pipeline_assets.commands.wording import iso, until
 from resources.adapters.ledger.reading import Reading
 from resources.core.errors import RULES, FailureKind, Handling
 from resources.core.models import Phase, State
+from resources.directory import ASSET as DIRECTORY
 from resources.platform import Platform
 
 ORDER = (
@@ -108,6 +109,14 @@ def quarantined(groups: Sequence[Group]) -> list[Group]:
 
 def is_missing(group: Group) -> bool:
     return group.phase in FETCHING and group.state is not State.SUCCEEDED
+
+
+def places_of(platform: Platform) -> dict[str, str]:
+    """Where results lie, by name; of the directory's files only what exists."""
+    root = platform.store.root / DIRECTORY
+    files = {"csv": root / "companies.csv", "parquet": root / "companies.parquet"}
+    present = {name: str(path) for name, path in files.items() if path.exists()}
+    return {**present, "store": str(platform.store.root), "home": str(platform.settings.home)}
 
 
 def group_json(group: Group) -> dict[str, Any]:

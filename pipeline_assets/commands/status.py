@@ -18,13 +18,13 @@ from pipeline_assets.commands.groups import (
     Group,
     group_json,
     groups_of,
+    places_of,
     quarantined,
     reading_of,
     states_of,
     waits,
 )
 from pipeline_assets.commands.opening import list_names, opened
-from pipeline_assets.commands.summary import outputs
 from pipeline_assets.commands.wording import console, iso, many, print_json, safe, span
 from resources.core.models import Phase
 from resources.platform import Platform
@@ -62,7 +62,7 @@ def _status_json(platform: Platform, names: Sequence[str]) -> dict[str, Any]:
             for row in reading_of(platform).live_workers(now)
         ],
         "providers": reading_of(platform).call_totals(),
-        "outputs": outputs(platform),
+        "outputs": places_of(platform),
     }
 
 
@@ -112,7 +112,7 @@ def _show_status(platform: Platform, names: Sequence[str]) -> None:
             f"last beat {beat} ago ({where})"
         )
     _show_spending(out, reading_of(platform).call_totals())
-    for kind, path in outputs(platform).items():
+    for kind, path in places_of(platform).items():
         if kind in {"csv", "parquet", "home"}:
             out.print(f"[bold]{kind:<8}[/] {safe(path, 4_096)}", soft_wrap=True)
 

@@ -21,7 +21,10 @@ from resources.adapters.connector import BlockedAddressError
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.redaction import redact
 
-_NO_ROUTE = {errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE}
+_OURS = {errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE}
+# One host without a route (a site with IPv6 only) is not yet an outage; `network` tells them apart.
+_NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
+_NETWORK = (aiohttp.ClientError, httpx.TransportError)
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
 _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
@@ -38,9 +41,12 @@ def classify(
     """
     if isinstance(error, CallError):
         return error.failure
-    for cause in _chain(error):
+    links = list(_chain(error))
+    is_network = any(isinstance(link, _NETWORK) for link in links)
+    for cause in links:
         kind = _kind_of(cause)
-        if kind is not None:
+        # A packet filter refuses with the same codes as a disk does.
+        if kind is not None and not (kind is FailureKind.STORE and is_network):
             message = redact(f"{kind.replace('_', ' ')}: {_words_of(cause)}")
             return Failure(kind, message, redact(url) if url else None, provider)
     stack = "".join(traceback.format_exception(error))
@@ -60,7 +66,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while seen is not None and len(links) < 10:
         links.append(seen)
         inner = getattr(seen, "os_error", None)
-        seen = seen.__cause__ or (inner if isinstance(inner, BaseException) else seen.__context__)
+        # Not __context__: a mistake of ours while a network error is handled is still a mistake.
+        seen = seen.__cause__ or (inner if isinstance(inner, BaseException) else None)
     return reversed(links)
 
 
@@ -97,9 +104,9 @@ def _kind_of(error: BaseException) -> FailureKind | None:
             return FailureKind.CONNECT
         case httpx.RemoteProtocolError() | httpx.NetworkError() | ConnectionError():
             return FailureKind.CONNECT
-        case OSError() if error.errno in _NO_ROUTE:
+        case OSError() if error.errno in _OURS:
             return FailureKind.LOCAL_NETWORK
-        case OSError() if error.errno == errno.EHOSTUNREACH:
+        case OSError() if error.errno in _NO_ROUTE:
             return FailureKind.CONNECT
         case OSError() if error.errno in _DISK:
             return FailureKind.STORE

@@ -19,6 +19,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from resources.core.addresses import AddressPolicy
 from resources.core.config import FetchSettings
+from resources.core.errors import UsageError
 
 KEEPALIVE_S = 10.0
 DNS_CACHE_S = 300
@@ -54,16 +55,41 @@ class _OneAddressResolver(AbstractResolver):
         """Nothing to close."""
 
 
+class _GuardedResolver(AbstractResolver):
+    """Leaves out addresses that must not be connected to, so that a name with a public and a
+    private address is fetched from the public one, and one with private ones only is refused."""
+
+    def __init__(self, inner: AbstractResolver, policy: AddressPolicy) -> None:
+        self._inner = inner
+        self._policy = policy
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        refusals = [self._policy.refusal(one["host"], one["port"]) for one in found]
+        allowed = [one for one, why in zip(found, refusals, strict=True) if why is None]
+        if found and not allowed:
+            raise BlockedAddressError(f"{host}: {refusals[0]}")
+        return allowed
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
 def _split(connect_to: str) -> tuple[str, int]:
     host, _, port = connect_to.rpartition(":")
     host = host.strip("[]")
     if host == "localhost":
         host = "127.0.0.1"
-    return socket.gethostbyname(host) if not _is_literal(host) else host, int(port)
-
-
-def _is_literal(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit()
+    if ":" in host:
+        return host, int(port)
+    try:
+        return socket.gethostbyname(host), int(port)
+    except OSError as error:
+        raise UsageError(
+            f"PIPELINE_FETCH__CONNECT_TO names {host!r}, which does not resolve: {error.strerror}."
+        ) from error
 
 
 def policy_of(settings: FetchSettings) -> AddressPolicy:
@@ -72,8 +98,13 @@ def policy_of(settings: FetchSettings) -> AddressPolicy:
     return AddressPolicy(settings.allow_networks, settings.ports, only)
 
 
-def guarded_session(settings: FetchSettings, user_agent: str) -> aiohttp.ClientSession:
+def guarded_session(
+    settings: FetchSettings, user_agent: str, resolver: AbstractResolver | None = None
+) -> aiohttp.ClientSession:
     """A client session whose every connection is checked. Close it after use.
+
+    Args:
+        resolver: Asked for addresses instead of the system; its answers are checked alike.
 
     It keeps no cookies, trusts no proxy variables and follows no redirect by itself.
     """
@@ -88,7 +119,10 @@ def guarded_session(settings: FetchSettings, user_agent: str) -> aiohttp.ClientS
             raise BlockedAddressError(refusal)
         return socket.socket(family=family, type=kind, proto=protocol)
 
-    resolver = _OneAddressResolver(*_split(settings.connect_to)) if settings.connect_to else None
+    if settings.connect_to:
+        resolver = _OneAddressResolver(*_split(settings.connect_to))
+    else:
+        resolver = _GuardedResolver(resolver or aiohttp.DefaultResolver(), policy)
     connector = aiohttp.TCPConnector(
         resolver=resolver,
         socket_factory=checked_socket,

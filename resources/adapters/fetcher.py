@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from random import Random
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import aiohttp
 from yarl import URL
@@ -97,22 +97,21 @@ class Fetcher:
         seen = {url}
         here = url
         for _ in range(self._settings.max_redirects + 1):
+            wire = _web_address(here)
             if may_ask is not None:
                 await may_ask(here)
-            response = await self._get(here, cut_at)
+            response = await self._get(here, wire, cut_at)
             target = response.headers.get("location")
             if response.status not in _REDIRECTS or target is None:
                 return response
-            here = urljoin(here, target)
-            _check_scheme(here)
+            here = _joined(here, target)
             if here in seen:
                 raise _failure(FailureKind.MALFORMED, "redirects lead in a circle", here)
             seen.add(here)
         limit = self._settings.max_redirects
         raise _failure(FailureKind.MALFORMED, f"more than {limit} redirects", url)
 
-    async def _get(self, url: str, cut_at: int | None) -> Response:
-        wire = URL(url)
+    async def _get(self, url: str, wire: URL, cut_at: int | None) -> Response:
         if self._settings.connect_to:
             wire = wire.with_scheme("http")
         async with self._session.get(wire, headers=HEADERS, allow_redirects=False) as answer:
@@ -132,15 +131,30 @@ async def _read(answer: aiohttp.ClientResponse, url: str, most: int, cut_at: int
         if cut_at is not None and size >= cut_at:
             parts.append(chunk)
             return b"".join(parts)[:cut_at]
-        if size > most:
+        if cut_at is None and size > most:
             raise _failure(FailureKind.TOO_LARGE, f"the page is larger than {most} bytes", url)
         parts.append(chunk)
     return b"".join(parts)
 
 
-def _check_scheme(url: str) -> None:
-    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-        raise _failure(FailureKind.MALFORMED, "redirect to something that is no web address", url)
+def _joined(here: str, target: str) -> str:
+    try:
+        return urljoin(here, target)
+    except ValueError:
+        raise _failure(FailureKind.MALFORMED, "redirect to a broken address", here) from None
+
+
+def _web_address(url: str) -> URL:
+    """The URL as it is sent. What cannot be one is the other side's mistake, not a bug of ours."""
+    try:
+        address = URL(url)
+        is_web = address.scheme in {"http", "https"} and bool(address.raw_host)
+        (address.raw_host or "").encode("idna")  # what name resolution does with it
+    except ValueError:
+        is_web = False
+    if not is_web:
+        raise _failure(FailureKind.MALFORMED, "this is no web address", url[:300])
+    return address
 
 
 def _raise_for_status(status: int, headers: Mapping[str, str], url: str, now: float) -> None:

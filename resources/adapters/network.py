@@ -10,12 +10,18 @@ from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.ports import Clock
 
-_SUSPICIOUS = {FailureKind.NO_SUCH_HOST, FailureKind.DNS}
+# What an outage of ours looks like, depending on whether the name was still known.
+_SUSPICIOUS = {
+    FailureKind.NO_SUCH_HOST,
+    FailureKind.DNS,
+    FailureKind.CONNECT,
+    FailureKind.TIMEOUT,
+}
 KEPT_S = 20.0
 
 
 class NetworkCheck:
-    """Checks, when a name does not resolve, whether any name does.
+    """Checks, when a site cannot be reached, whether any name resolves at all.
 
     Args:
         settings: `control_names`; with `connect_to` no name is ever resolved, nor checked.

@@ -18,7 +18,7 @@ from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.calls import Budget
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.network import NetworkCheck
-from resources.core.errors import RULES, CallError, Failure
+from resources.core.errors import RULES, CallError, Failure, FailureKind
 from resources.core.models import CompanyQuery, RawAnswer
 from resources.core.ports import Clock, Provider
 from resources.core.retry import RetryPolicy
@@ -119,7 +119,13 @@ class ProviderGateway:
                 future.set_exception(error)
             return
         for domain, future in futures.items():
-            future.set_result(received[domain])
+            future.set_result(received.get(domain) or self._left_out(domain))
+
+    def _left_out(self, domain: str) -> Failure:
+        name = self.provider.name
+        return Failure(
+            FailureKind.MALFORMED, f"{name}: the answer leaves out {domain}.", provider=name
+        )
 
     async def _obtain(self, queries: Sequence[CompanyQuery]) -> dict[str, RawAnswer | Failure]:
         name = self.provider.name
@@ -143,6 +149,9 @@ class ProviderGateway:
             if RULES[failure.kind].needs_person:
                 self._closed = failure
             return received | {query.domain: failure for query in missing}
+        for item in new.values():
+            if isinstance(item, Failure) and RULES[item.kind].needs_person:
+                self._closed = item
         return received | dict(new)
 
     async def _call(self, queries: Sequence[CompanyQuery]) -> Mapping[str, RawAnswer | Failure]:

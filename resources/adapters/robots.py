@@ -59,7 +59,7 @@ class Robots:
             CallError: the file could not be had (5xx, unreachable): nothing may be fetched now.
         """
         parts = urlsplit(url)
-        host = f"{parts.scheme}://{parts.netloc}"
+        host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
         rules = self._parsed.get(host)
         if rules is None:
             rules = self._parsed[host] = await self._load(host)
@@ -75,7 +75,8 @@ class Robots:
             await self._commits.commit(lambda: self._ledger.pages.save_robots(fresh))
         if known.status >= 400:
             return Rules(None)
-        return Rules(known.body.decode("utf-8", errors="replace"))
+        # Some editors begin a file with a byte order mark, which would hide its first line.
+        return Rules(known.body.decode("utf-8-sig", errors="replace"))
 
     async def _fetch(self, host: str) -> RobotsRow:
         try:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from resources.adapters.extraction_pool import Extracted, ExtractionPool
 from resources.adapters.fetcher import Fetcher, Response
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.commits import CommitQueue
@@ -25,12 +26,13 @@ from resources.adapters.robots import Robots
 from resources.adapters.store import Store
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
-from resources.core.extract import ScrapedPage, choose_pages, extract_page, to_json
 from resources.core.models import DomainTask, Phase, Settled, State
 from resources.core.ports import Clock
 
 CODE_VERSION = "1"
 HOME = "home"
+# The home page settles a site; slow other pages must not use up the domain's time and undo that.
+OTHERS_SHARE = 0.8
 _TRY_NEXT_FORM = {
     FailureKind.CONNECT,
     FailureKind.TLS,
@@ -42,7 +44,7 @@ _TRY_NEXT_FORM = {
 @dataclass(frozen=True, slots=True)
 class _Visited:
     row: PageRow
-    page: ScrapedPage
+    page: Extracted
 
 
 class SiteVisit:
@@ -55,6 +57,7 @@ class SiteVisit:
         fetcher: Fetcher,
         robots: Robots,
         network: NetworkCheck,
+        extraction: ExtractionPool,
         ledger: Ledger,
         commits: CommitQueue,
         store: Store,
@@ -64,16 +67,19 @@ class SiteVisit:
         self._fetcher = fetcher
         self._robots = robots
         self._network = network
+        self._extraction = extraction
         self._ledger = ledger
         self._commits = commits
         self._store = store
         self._clock = clock
         self._settings = settings
+        self._domain_timeout_s = settings.domain_timeout
         self.concurrency = settings.concurrency
 
     async def attempt(self, task: DomainTask) -> Settled | Failure:
         """Visit the site once."""
         known = self._ledger.pages.of_domain(task.domain, task.last_settled_at)
+        others_until = asyncio.get_running_loop().time() + OTHERS_SHARE * self._domain_timeout_s
         try:
             home = await self._home(task, known)
         except CallError as error:
@@ -81,7 +87,7 @@ class SiteVisit:
         refusal = _refusal_of(home)
         if refusal is not None:
             return refusal
-        pages, failed = await self._others(task, home, known)
+        pages, failed = await self._others(task, home, known, others_until)
         result = _result(home, pages, failed)
         return Settled(State.SUCCEEDED, payload=orjson.dumps(result, option=orjson.OPT_SORT_KEYS))
 
@@ -100,12 +106,11 @@ class SiteVisit:
         raise first_error
 
     async def _others(
-        self, task: DomainTask, home: _Visited, known: Mapping[str, PageRow]
+        self, task: DomainTask, home: _Visited, known: Mapping[str, PageRow], until: float
     ) -> tuple[list[_Visited], list[dict[str, Any]]]:
-        limit = self._settings.pages_per_site - 1
-        choices = choose_pages(home.page, _site_of(task.domain, home.row.final_url), limit=limit)
         room = asyncio.Semaphore(self._settings.connections_per_host)
         failed: list[dict[str, Any]] = []
+        choices = home.page.choices
 
         async def visit(url: str, kind: str) -> _Visited | None:
             async with room:
@@ -117,7 +122,21 @@ class SiteVisit:
                     failed.append({"url": url, "role": kind, "kind": error.failure.kind})
                     return None
 
-        found = await asyncio.gather(*(visit(choice.url, choice.kind) for choice in choices))
+        visits = [asyncio.ensure_future(visit(choice["url"], choice["kind"])) for choice in choices]
+        try:
+            if visits:
+                left_s = until - asyncio.get_running_loop().time()
+                await asyncio.wait(visits, timeout=max(0.0, left_s))
+            found = [one.result() for one in visits if one.done()]
+            failed += [
+                {"url": choice["url"], "role": choice["kind"], "kind": FailureKind.TIMEOUT}
+                for choice, one in zip(choices, visits, strict=True)
+                if not one.done()
+            ]
+        finally:
+            for one in visits:
+                one.cancel()
+            await asyncio.gather(*visits, return_exceptions=True)
         visited = [v for v in found if v is not None and v.row.status < HTTPStatus.BAD_REQUEST]
         failed += [
             {"url": v.row.url, "role": v.row.role, "kind": f"http_{v.row.status}"}
@@ -133,10 +152,10 @@ class SiteVisit:
         if row is not None:
             body = self._store.read_body(row.body_hash) if row.body_hash else b""
             if body is not None:
-                return _Visited(row, self._extract(body, row, task))
+                return _Visited(row, await self._extract(body, row, task))
         response = await self._fetcher.fetch(url, may_ask=self._may_ask)
         row = await self._keep(task.domain, url, role, response)
-        return _Visited(row, self._extract(response.body, row, task))
+        return _Visited(row, await self._extract(response.body, row, task))
 
     async def _may_ask(self, url: str) -> None:
         rules = await self._robots.rules(url)
@@ -160,8 +179,15 @@ class SiteVisit:
         await self._commits.commit(lambda: self._ledger.pages.save(row))
         return row
 
-    def _extract(self, body: bytes, row: PageRow, task: DomainTask) -> ScrapedPage:
-        return extract_page(body, row.final_url, row.content_type, country=task.query.country)
+    async def _extract(self, body: bytes, row: PageRow, task: DomainTask) -> Extracted:
+        return await self._extraction.extract(
+            body,
+            row.final_url,
+            row.content_type,
+            task.query.country,
+            site=_site_of(task.domain, row.final_url) if row.role == HOME else None,
+            limit=self._settings.pages_per_site - 1,
+        )
 
 
 def _home_urls(domain: str) -> Sequence[str]:
@@ -221,7 +247,7 @@ def _result(
                 "fetched_at": visited.row.fetched_at,
                 "body_hash": visited.row.body_hash,
                 "size_bytes": visited.row.size_bytes,
-                "page": to_json(visited.page),
+                "page": visited.page.page,
             }
             for visited in (home, *pages)
         ],

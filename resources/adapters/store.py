@@ -79,7 +79,8 @@ class Store:
         """Keep a page body. Returns its hash (BLAKE2b, 32 bytes, hex), under which it is found."""
         digest = hashlib.blake2b(body, digest_size=32).hexdigest()
         path = _body_path(digest)
-        if not (self.root / path).exists():
+        # A copy that has gone bad on the disk is replaced.
+        if self.read_body(digest) is None:
             self.write_bytes(path, zstandard.compress(body, 3))
         return digest
 

@@ -91,6 +91,9 @@ class FetchSettings(_Section):
     )
     concurrency: int = Field(64, ge=1, le=1024, description="Domains scraped at a time by one run.")
     connections_per_host: int = Field(4, ge=1, le=32, description="Connections to one host.")
+    extractors: int = Field(
+        0, ge=0, le=64, description="Processes that extract pages, per run; 0: one per core."
+    )
     pages_per_site: int = Field(
         6, ge=1, le=50, description="Pages fetched per site, home included."
     )

@@ -23,7 +23,7 @@ ASKED, MATCH, NO_MATCH, FAILED = "asked", "match", "no_match", "failed"
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one invocation may spend at one provider.
+    """What one invocation may spend, at all providers together.
 
     Args:
         scope: Names the invocation; all its processes share it.
@@ -80,6 +80,8 @@ class Calls:
         call_id = str(uuid.uuid4())
         with self._database.write() as connection:
             if reserve and budget.max_credits is not None:
+                # Two processes must not both find the last credit unspent.
+                self._database.lock(connection, f"budget:{budget.scope}")
                 spent = _committed_credits(connection, budget.scope)
                 if spent + reserve > budget.max_credits:
                     raise CallError(

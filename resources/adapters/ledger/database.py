@@ -17,9 +17,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from resources.core.errors import UsageError
 
@@ -33,15 +33,26 @@ class Database:
 
     Args:
         url: SQLAlchemy URL; `sqlite:///path` or `postgresql+psycopg2://...`.
+
+    Raises:
+        UsageError: the URL is none, or its driver is not installed.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = make_url(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        connect_args: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S} if self.is_sqlite else {}
-        self.engine = create_engine(
-            self.url, connect_args=connect_args, pool_pre_ping=not self.is_sqlite
-        )
+        try:
+            self.url = make_url(url)
+            self.is_sqlite = self.url.get_backend_name() == "sqlite"
+            connect_args: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S} if self.is_sqlite else {}
+            self.engine = create_engine(
+                self.url, connect_args=connect_args, pool_pre_ping=not self.is_sqlite
+            )
+        except (ArgumentError, ImportError) as error:
+            # Neither message holds the URL, which may have a password in it.
+            raise UsageError(
+                f"PIPELINE_DATABASE_URL cannot be used: {type(error).__name__}. Write it as "
+                "sqlite:///path or postgresql+psycopg2://user:password@host/database, and install "
+                "the database's driver."
+            ) from None
         self._local = threading.local()
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
@@ -79,6 +90,15 @@ class Database:
             return
         with self.engine.connect() as connection:
             yield connection
+
+    def lock(self, connection: Connection, name: str) -> None:
+        """Let only one transaction at a time go on from here, until it ends.
+
+        SQLite has one writer at a time anyway.
+        """
+        if not self.is_sqlite:
+            statement = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+            connection.execute(statement, {"name": name})
 
     def insert_ignore(self, table: Any) -> Any:
         """INSERT that leaves existing rows as they are, in the database's own dialect."""

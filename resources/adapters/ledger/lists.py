@@ -107,9 +107,15 @@ class Lists:
         batch_size: int,
         now: float,
     ) -> IngestReport:
-        """Write an ingest in one transaction: all of it is there afterwards, or nothing."""
+        """Write an ingest in one transaction: all of it is there afterwards, or nothing.
+
+        Members that another process has added meanwhile are left out.
+        """
         with self._database.write() as connection:
+            self._database.lock(connection, "lists")
             list_id = self._list_id(connection, list_name, now)
+            known = self.known_domains(list_name) if new else set()
+            new = [member for member in new if member.domain not in known]
             keys = self._add_batches(connection, list_id, list_name, new, batch_size, now)
             rejections = self._replace_rejected(connection, list_id, rejected)
             connection.execute(
@@ -255,11 +261,13 @@ class Lists:
     def mark_requested(self, keys: Sequence[str], now: float) -> None:
         """Note that somebody wants these batches done."""
         with self._database.write() as connection:
-            connection.execute(
-                update(batches)
-                .where(batches.c.key.in_(keys), batches.c.requested_at.is_(None))
-                .values(requested_at=now)
-            )
+            for start in range(0, len(keys), ROWS_PER_STATEMENT):
+                part = keys[start : start + ROWS_PER_STATEMENT]
+                connection.execute(
+                    update(batches)
+                    .where(batches.c.key.in_(part), batches.c.requested_at.is_(None))
+                    .values(requested_at=now)
+                )
 
 
 def _member_row(list_id: int, key: str, place: int, member: NewMember) -> dict[str, object]:

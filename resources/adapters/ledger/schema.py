@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     Column,
+    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -17,8 +18,23 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
+
+
+class CleanText(TypeDecorator[str]):
+    """Text from outside: PostgreSQL takes neither NUL nor half a surrogate pair, and one such
+    character in a page's header must not look like a broken database."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        if value is None or value.isascii():
+            return value.replace("\x00", "") if value else value
+        return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
 
 metadata = MetaData()
 
@@ -26,7 +42,7 @@ meta = Table(
     "meta",
     metadata,
     Column("key", String(64), primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("value", CleanText, nullable=False),
 )
 
 lists = Table(
@@ -42,8 +58,8 @@ ingests = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("list_id", ForeignKey("lists.id"), nullable=False, index=True),
-    Column("source", Text, nullable=False),
-    Column("digest", String(128), nullable=False),
+    Column("source", CleanText, nullable=False),
+    Column("digest", CleanText, nullable=False),
     Column("at", Double, nullable=False),
     Column("rows", Integer, nullable=False),
     Column("accepted", Integer, nullable=False),
@@ -58,9 +74,9 @@ rejected_rows = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("list_id", ForeignKey("lists.id"), nullable=False, index=True),
     Column("line", Integer, nullable=False),
-    Column("raw", Text, nullable=False),
+    Column("raw", CleanText, nullable=False),
     Column("reason", String(40), nullable=False),
-    Column("detail", Text, nullable=False),
+    Column("detail", CleanText, nullable=False),
 )
 
 batches = Table(
@@ -83,10 +99,10 @@ members = Table(
     Column("batch_key", ForeignKey("batches.key"), nullable=False),
     Column("position", Integer, nullable=False),
     Column("line", Integer, nullable=False),
-    Column("name", Text),
+    Column("name", CleanText),
     Column("country", String(2)),
-    Column("other_names", Text, nullable=False, server_default="[]"),
-    Column("attributes", Text, nullable=False, server_default="{}"),
+    Column("other_names", CleanText, nullable=False, server_default="[]"),
+    Column("attributes", CleanText, nullable=False, server_default="{}"),
     Index("ix_members_batch", "batch_key", "position"),
 )
 
@@ -94,7 +110,7 @@ workers = Table(
     "workers",
     metadata,
     Column("id", String(36), primary_key=True),
-    Column("host", Text, nullable=False),
+    Column("host", CleanText, nullable=False),
     Column("boot_id", String(64), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("process_started", Double, nullable=False),
@@ -107,7 +123,7 @@ workers = Table(
     Column("done", Integer, nullable=False),
     Column("total", Integer, nullable=False),
     Column("ended_at", Double),
-    Column("end_reason", Text),
+    Column("end_reason", CleanText),
     Index("ix_workers_open", "ended_at"),
 )
 
@@ -118,7 +134,7 @@ work = Table(
     Column("domain", String(255), primary_key=True),
     Column("state", String(20), nullable=False),
     Column("kind", String(40)),
-    Column("reason", Text),
+    Column("reason", CleanText),
     Column("not_before", Double, nullable=False, server_default="0"),
     Column("asked_to_wait_until", Double, nullable=False, server_default="0"),
     Column("rounds", Integer, nullable=False, server_default="0"),
@@ -152,12 +168,12 @@ events = Table(
     Column("at", Double, nullable=False),
     Column("what", String(40), nullable=False),
     Column("kind", String(40)),
-    Column("message", Text, nullable=False),
-    Column("url", Text),
+    Column("message", CleanText, nullable=False),
+    Column("url", CleanText),
     Column("provider", String(40)),
     Column("rounds", Integer, nullable=False, server_default="0"),
     Column("worker_id", String(36)),
-    Column("stack", Text),
+    Column("stack", CleanText),
 )
 
 calls = Table(
@@ -171,7 +187,7 @@ calls = Table(
     Column("answered_at", Double),
     Column("domains", Integer, nullable=False),
     Column("outcome", String(40)),
-    Column("message", Text),
+    Column("message", CleanText),
     Column("reserved", Double, nullable=False),
     Column("credits", Double, nullable=False, server_default="0"),
     Index("ix_calls_scope", "scope", "provider"),
@@ -185,7 +201,7 @@ answers = Table(
     Column("call_id", String(36), nullable=False),
     Column("state", String(20), nullable=False),
     Column("body", LargeBinary),
-    Column("url", Text, nullable=False, server_default=""),
+    Column("url", CleanText, nullable=False, server_default=""),
     Column("credits", Double, nullable=False, server_default="0"),
     Column("asked", Integer, nullable=False, server_default="1"),
     Column("at", Double, nullable=False),
@@ -198,9 +214,9 @@ pages = Table(
     Column("domain", String(255), primary_key=True),
     Column("url", String(2048), primary_key=True),
     Column("role", String(20), nullable=False),
-    Column("final_url", Text, nullable=False),
+    Column("final_url", CleanText, nullable=False),
     Column("status", Integer, nullable=False),
-    Column("content_type", Text),
+    Column("content_type", CleanText),
     Column("body_hash", String(64)),
     Column("size_bytes", Integer, nullable=False),
     Column("fetched_at", Double, nullable=False),
@@ -220,7 +236,7 @@ artifacts = Table(
     metadata,
     Column("asset", String(40), primary_key=True),
     Column("batch_key", String(80), primary_key=True),
-    Column("path", Text, nullable=False),
+    Column("path", CleanText, nullable=False),
     Column("rows", Integer, nullable=False),
     Column("data_version", String(64), nullable=False),
     Column("fingerprint", String(64), nullable=False),

@@ -6,10 +6,11 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import zstandard
-from sqlalchemy import Connection, Select, and_, case, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, case, func, or_, select, update
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, members, results, work, workers
@@ -63,38 +64,28 @@ class Work:
         Args:
             due_before: Only rows whose not-before time is earlier, epoch seconds.
             alone: Take one of those in whose hands workers died, instead of the others.
+
+        Raises:
+            LeaseLost: the worker was declared dead; nothing was taken.
         """
-        holder = workers.alias()
-        is_suspect = work.c.deaths >= DEATHS_BEFORE_ALONE
-        query = (
-            select(members, work.c.rounds, work.c.settled_at)
-            .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
-            .outerjoin(holder, holder.c.id == work.c.claimed_by)
-            .where(
-                members.c.batch_key.in_(batch_keys),
-                work.c.state.in_(_UNSETTLED),
-                work.c.not_before < due_before,
-                or_(
-                    work.c.claimed_by.is_(None),
-                    holder.c.ended_at.is_not(None),
-                ),
-                is_suspect if alone else ~is_suspect,
-            )
-            .order_by(members.c.batch_key, members.c.position)
-            .limit(1 if alone else limit)
-            .with_for_update(skip_locked=True, of=work)
-        )
+        wanted = 1 if alone else limit
+        found: dict[str, Row[Any]] = {}
         with self._database.write() as connection:
-            rows = connection.execute(query).all()
-            # A list may hold a domain once only, but two of the batches may share it.
-            found = {row.domain: row for row in rows}
-            if not found:
-                return []
-            connection.execute(
-                update(work)
-                .where(work.c.phase == phase, work.c.domain.in_(list(found)))
-                .values(claimed_by=worker_id, claimed_alone=int(alone), updated_at=now)
-            )
+            _require_alive(connection, worker_id)
+            for keys in _in_parts(batch_keys):
+                query = _claimable(phase, keys, due_before, alone=alone)
+                while (missing := wanted - len(found)) > 0:
+                    rows = connection.execute(query.limit(missing)).all()
+                    if not rows:
+                        break
+                    # Two lists may share a domain: it comes twice, and is taken for the first.
+                    for row in rows:
+                        found.setdefault(row.domain, row)
+                    connection.execute(
+                        update(work)
+                        .where(work.c.phase == phase, work.c.domain.in_([r.domain for r in rows]))
+                        .values(claimed_by=worker_id, claimed_alone=int(alone), updated_at=now)
+                    )
         return [
             DomainTask(
                 _query_of(row),
@@ -223,7 +214,15 @@ class Work:
                         work.c.state.not_in(_UNSETTLED),
                         work.c.settled_at < settled_before,
                     )
-                    .values(state=State.PENDING, kind=None, reason=None, rounds=0, updated_at=now)
+                    .values(
+                        state=State.PENDING,
+                        kind=None,
+                        reason=None,
+                        rounds=0,
+                        deaths=0,
+                        deaths_alone=0,
+                        updated_at=now,
+                    )
                 ).rowcount
         return changed
 
@@ -316,6 +315,34 @@ class Work:
                         updated_at=now,
                     )
                 )
+
+
+def _require_alive(connection: Connection, worker_id: str) -> None:
+    """Stop a worker that woke up after its burial before it takes anything new."""
+    ended_at = select(workers.c.ended_at).where(workers.c.id == worker_id)
+    if connection.execute(ended_at).scalar_one_or_none() is not None:
+        raise LeaseLost(f"worker {worker_id} was declared dead while it was running")
+
+
+def _claimable(
+    phase: Phase, batch_keys: Sequence[str], due_before: float, *, alone: bool
+) -> Select[Any]:
+    holder = workers.alias()
+    is_suspect = work.c.deaths >= DEATHS_BEFORE_ALONE
+    return (
+        select(members, work.c.rounds, work.c.settled_at)
+        .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
+        .outerjoin(holder, holder.c.id == work.c.claimed_by)
+        .where(
+            members.c.batch_key.in_(batch_keys),
+            work.c.state.in_(_UNSETTLED),
+            work.c.not_before < due_before,
+            or_(work.c.claimed_by.is_(None), holder.c.ended_at.is_not(None)),
+            is_suspect if alone else ~is_suspect,
+        )
+        .order_by(members.c.batch_key, members.c.position)
+        .with_for_update(skip_locked=True, of=work)
+    )
 
 
 def _results_query(phase: Phase) -> Select[tuple[object, ...]]:

@@ -7,26 +7,35 @@ claims of a worker and is renewed by its beat.
 
 from __future__ import annotations
 
+import os
 import socket
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from resources.adapters.ledger.database import Database
-from resources.adapters.ledger.schema import work, workers
+from resources.adapters.ledger.schema import events, work, workers
 from resources.core.errors import FailureKind, LeaseLost
 from resources.core.models import UNSETTLED, Phase, State
 
 # Once as many workers have died with a domain alone in hand, it is certain that the domain does it.
 DEATHS_ALONE_BEFORE_QUARANTINE = 2
+KILLED_BY_IT = "The worker process died each time it worked on this domain alone."
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """What tells one process from every other, also after a restart."""
+    """What tells one process from every other, also after a restart.
+
+    Args:
+        host: Host name.
+        boot_id: Changes with each start of the machine.
+        pid: Process id.
+        process_started: Seconds after boot (epoch seconds where the system tells no better).
+    """
 
     host: str
     boot_id: str
@@ -36,8 +45,19 @@ class ProcessIdentity:
 
 def current_process() -> ProcessIdentity:
     """The identity of this process."""
-    process = psutil.Process()
-    return ProcessIdentity(socket.gethostname(), _boot_id(), process.pid, process.create_time())
+    pid = os.getpid()
+    return ProcessIdentity(socket.gethostname(), _boot_id(), pid, _started(pid))
+
+
+def _started(pid: int) -> float:
+    """When a process started. Counted from boot where that can be had: a start time of the day
+    moves whenever the clock is set, and then every living worker would look like a stranger."""
+    try:
+        # The second field is the name in brackets, which may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError):
+        return float(psutil.Process(pid).create_time())
 
 
 def _boot_id() -> str:
@@ -52,9 +72,8 @@ def is_process_gone(identity: ProcessIdentity) -> bool:
     if identity.boot_id != _boot_id():
         return True
     try:
-        process = psutil.Process(identity.pid)
-        same = abs(process.create_time() - identity.process_started) < 0.02
-        return not same or process.status() == psutil.STATUS_ZOMBIE
+        same = abs(_started(identity.pid) - identity.process_started) < 0.02
+        return not same or psutil.Process(identity.pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
@@ -152,35 +171,7 @@ class Workers:
             ).rowcount
             if changed == 0:
                 return
-            unsettled = work.c.state.in_([s.value for s in UNSETTLED])
-            connection.execute(
-                update(work)
-                .where(work.c.claimed_by == worker_id, unsettled)
-                .values(
-                    deaths=work.c.deaths + 1,
-                    deaths_alone=work.c.deaths_alone + work.c.claimed_alone,
-                    claimed_by=None,
-                    claimed_alone=0,
-                )
-            )
-            connection.execute(
-                update(work).where(work.c.claimed_by == worker_id).values(claimed_by=None)
-            )
-            connection.execute(
-                update(work)
-                .where(
-                    unsettled,
-                    work.c.deaths_alone >= DEATHS_ALONE_BEFORE_QUARANTINE,
-                )
-                .values(
-                    state=State.QUARANTINED,
-                    kind=FailureKind.BUG,
-                    reason="The worker process died each time it worked on this domain alone.",
-                    settled_at=now,
-                    revision=work.c.revision + 1,
-                    updated_at=now,
-                )
-            )
+            _free_what_it_held(connection, worker_id, now)
 
     def live_count(self, now: float) -> int:
         """Workers that are neither ended nor past their lease."""
@@ -200,6 +191,60 @@ class Workers:
                 select(workers.c.end_reason).where(workers.c.run_id == run_id)
             ).all()
         return bool(rows) and all(row.end_reason == "died" for row in rows)
+
+
+def _free_what_it_held(connection: Connection, worker_id: str, now: float) -> None:
+    """Count the death for each domain that a dead worker held, and note it in their history."""
+    unsettled = work.c.state.in_([state.value for state in UNSETTLED])
+    held = connection.execute(
+        select(
+            work.c.phase,
+            work.c.domain,
+            work.c.rounds,
+            (work.c.deaths_alone + work.c.claimed_alone).label("deaths_alone"),
+        ).where(work.c.claimed_by == worker_id, unsettled)
+    ).all()
+    connection.execute(
+        update(work)
+        .where(work.c.claimed_by == worker_id, unsettled)
+        .values(
+            deaths=work.c.deaths + 1,
+            deaths_alone=work.c.deaths_alone + work.c.claimed_alone,
+            claimed_by=None,
+            claimed_alone=0,
+        )
+    )
+    connection.execute(
+        update(work).where(work.c.claimed_by == worker_id).values(claimed_by=None, claimed_alone=0)
+    )
+    for row in held:
+        is_culprit = row.deaths_alone >= DEATHS_ALONE_BEFORE_QUARANTINE
+        reason = KILLED_BY_IT if is_culprit else "A worker process died with it in hand."
+        if is_culprit:
+            connection.execute(
+                update(work)
+                .where(work.c.phase == row.phase, work.c.domain == row.domain)
+                .values(
+                    state=State.QUARANTINED,
+                    kind=FailureKind.BUG,
+                    reason=reason,
+                    settled_at=now,
+                    revision=work.c.revision + 1,
+                    updated_at=now,
+                )
+            )
+        connection.execute(
+            events.insert().values(
+                domain=row.domain,
+                phase=row.phase,
+                at=now,
+                what=State.QUARANTINED if is_culprit else "worker_died",
+                kind=FailureKind.BUG if is_culprit else None,
+                message=reason,
+                rounds=row.rounds,
+                worker_id=worker_id,
+            )
+        )
 
 
 __all__ = ["ProcessIdentity", "Workers", "current_process", "is_process_gone"]

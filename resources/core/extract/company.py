@@ -16,13 +16,7 @@ from typing import Any, Final
 
 from resources.core.names import core_tokens
 
-from .legal_forms import (
-    CJK_LEGAL_NAME,
-    ENDS_WITH_FORM,
-    FORM_TOKENS,
-    LEGAL_NAME,
-    REGISTRATION,
-)
+from .legal_forms import ENDS_WITH_FORM
 from .models import JsonObject, squeeze
 from .web_address import host_of, main_label
 
@@ -41,8 +35,6 @@ _HOST_BONUS: Final = 40
 _AGREEMENT_BONUS: Final = 12
 _MAX_NAME_CHARS: Final = 80
 _MAX_CANDIDATES: Final = 12
-_MAX_LEGAL_PLACES: Final = 60
-_CJK_FORM: Final = re.compile("株式会社|有限会社|合同会社|有限公司|有限责任公司")
 _TITLE_SPLIT: Final = re.compile(
     r"\s+[-–—:|•·»«>~]+\s+|\s*[|»«•·]\s*|\s+::\s+|:\s+|\s+[-–—]+|[-–—]+\s+"
 )
@@ -113,13 +105,14 @@ def _ranked(places: Iterable[tuple[str, str]], host: str) -> tuple[tuple[str, st
             kind for (_, kind), other in names.items() if kind != evidence and other == tokens
         }
         score = WEIGHTS[evidence] + _AGREEMENT_BONUS * len(others)
-        score += _host_bonus("".join(tokens), tokens, label) - max(0, len(tokens) - 4) * 5
+        score += host_bonus("".join(tokens), tokens, label) - max(0, len(tokens) - 4) * 5
         scores.append((score, name, evidence))
     scores.sort(key=lambda each: -each[0])
     return tuple((name, evidence) for _, name, evidence in scores[:_MAX_CANDIDATES])
 
 
-def _host_bonus(joined: str, tokens: tuple[str, ...], label: str) -> int:
+def host_bonus(joined: str, tokens: tuple[str, ...], label: str) -> int:
+    """Return how much a name, joined and as words, gains by fitting the label of the host."""
     if len(label) < 2 or not joined:
         return 0
     initials = "".join(each[0] for each in tokens)
@@ -154,15 +147,16 @@ def clean_name(name: str) -> str | None:
 
 def _organisation_names(items: Sequence[JsonObject], host: str) -> Iterator[str]:
     """Names of the organisations, that of the page's own host first."""
-    own = [each for each in items if host and host_of(_as_text(each.get("url"))) == host]
+    own = [each for each in items if host and host_of(first_text(each.get("url"))) == host]
     for item in [*own, *items][:5]:
         for key in ("name", "legalName", "alternateName"):
-            if name := _as_text(item.get(key)):
+            if name := first_text(item.get(key)):
                 yield name
                 break
 
 
-def _as_text(value: Any) -> str:
+def first_text(value: Any) -> str:
+    """Return a JSON-LD value, or the first of several, if it is text; else an empty string."""
     if isinstance(value, list) and value:
         value = value[0]
     return value if isinstance(value, str) else ""
@@ -202,108 +196,3 @@ def _copyright_names(text: str) -> Iterator[str]:
         if count >= 5:
             return
         yield _COPYRIGHT_END.sub("", found.group(1), count=1)
-
-
-def find_legal_name(
-    organisations: Iterable[JsonObject], text: str, host: str, hints: Sequence[str] = ()
-) -> str | None:
-    """Return the name with its legal form, or None.
-
-    Structured `legalName` first; then the printed name that is repeated most or fits the host.
-    """
-    for item in organisations:
-        for key in ("legalName", "name"):
-            name = squeeze(_as_text(item.get(key)), 120)
-            if name and (ENDS_WITH_FORM.search(name) or CJK_LEGAL_NAME.fullmatch(name)):
-                return name
-    label = re.sub(r"\W|_", "", main_label(host))
-    wanted = {token for hint in hints for token in core_tokens(hint) if len(token) > 3}
-    scores: dict[str, float] = {}
-    for position, name in enumerate(_printed_legal_names(text)):
-        tokens = core_tokens(name)
-        fits = _host_bonus("".join(tokens), tokens, label) + 10 * len(wanted & set(tokens))
-        scores[name] = scores.get(name, fits - position / 100) + 1
-    return max(scores, key=lambda each: scores[each]) if scores else None
-
-
-def _printed_legal_names(text: str) -> Iterator[str]:
-    """Find legal forms as words first, which is cheap, then read the name before each."""
-    places: list[tuple[int, int]] = []
-    for word in FORM_TOKENS.intersection(text.split()):
-        position = text.find(word)
-        while position >= 0 and len(places) < _MAX_LEGAL_PLACES:
-            places.append((position, position + len(word)))
-            position = text.find(word, position + len(word))
-    done = 0
-    for start, end in sorted(places):
-        if start < done:
-            continue
-        line_start = max(text.rfind("\n", 0, start) + 1, start - 80, done)
-        line_end = text.find("\n", end, end + 24)
-        segment = text[line_start : line_end if line_end >= 0 else end + 24]
-        for found in LEGAL_NAME.finditer(segment):
-            done = line_start + found.end()
-            if name := _legal_name_of(found.group()):
-                yield name
-    for count, found in enumerate(CJK_LEGAL_NAME.finditer(text) if _CJK_FORM.search(text) else ()):
-        if count >= 20:
-            return
-        yield squeeze(found.group(), 60)
-
-
-def _legal_name_of(printed: str) -> str | None:
-    """Cut a sentence before the name: keep the capitalised words that lead to the form."""
-    words = squeeze(re.sub(r"\A(?:copyright|by|the|\W|\d{4}\s)+", "", printed, flags=re.I)).split()
-    start = 0
-    for index, word in enumerate(words[:-1]):
-        is_link = word in (
-            "&",
-            "+",
-            "und",
-            "and",
-            "et",
-            "y",
-            "e",
-            "of",
-            "de",
-            "du",
-            "la",
-            "für",
-            "the",
-            "z",
-            "o.",
-        )
-        if (word[:1].islower() and not is_link and index < len(words) - 2) or (
-            word.endswith((".", "!", "?")) and len(word) > 5 and index < len(words) - 2
-        ):
-            start = index + 1
-    kept = words[start:]
-    while kept and (kept[0] in ("&", "and", "und", "of", "et") or kept[0].isdigit()):
-        kept = kept[1:]
-    return " ".join(kept) if 2 <= len(kept) <= 9 else None
-
-
-def _near(words: Sequence[str], pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """Find a pattern only around the words that belong to it, which is much the cheaper way."""
-    for word in words:
-        position = text.find(word)
-        for _ in range(10):
-            if position < 0:
-                break
-            if match := pattern.search(text, max(0, position - 16), position + 90):
-                yield match
-            position = text.find(word, position + len(word))
-
-
-def find_registration(text: str) -> tuple[str, ...]:
-    """Return register and tax numbers as printed, with their kind where it is part of them."""
-    found: dict[str, str] = {}
-    for words, pattern in REGISTRATION:
-        for match in _near(words, pattern, text):
-            groups = match.groupdict()
-            number = squeeze(groups["number"], 40)
-            if sum(each.isdigit() for each in number) < 2:
-                continue
-            full = f"{groups['kind']} {number}" if groups.get("kind") else number
-            found.setdefault(re.sub(r"\W", "", number), full)
-    return tuple(found.values())[:20]

@@ -24,7 +24,9 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
 _TOKENS: Final = re.compile(
     r'"(?>[^"\\]++|\\.)*+"?|/\*(?>[^*]++|\*(?!/))*+(?:\*/)?|//[^\n]*+|,(?=\s*+[}\]])', re.S
 )
-_WRAPPERS: Final = re.compile(r"<!--|-->|<!\[CDATA\[|\]\]>")
+# A comment without brackets is a remark; of one with brackets only the marks go.
+_WRAPPERS: Final = re.compile(r"<!--[^{}\[\]>]{0,500}-->|<!--|-->|<!\[CDATA\[|\]\]>")
+_TELLING: Final = ("name", "legalName", "address", "telephone", "email", "url")
 _NESTED: Final = (
     "@graph", "mainEntity", "mainEntityOfPage", "publisher", "about", "author", "provider",
     "creator", "copyrightHolder", "sourceOrganization", "hiringOrganization", "itemListElement",
@@ -46,7 +48,7 @@ def parse_jsonld(text: str) -> Any:
     repaired = _TOKENS.sub(_repair, text)
     for candidate in (_CONTROL.sub(" ", text), _CONTROL.sub(" ", repaired)):
         try:
-            value, _ = json.JSONDecoder(strict=False).raw_decode(candidate)
+            value, _ = json.JSONDecoder(strict=False).raw_decode(candidate.strip())
         except (ValueError, RecursionError):
             continue
         return value
@@ -72,7 +74,8 @@ def find_organisations(scripts: list[str]) -> list[JsonObject]:
     for each in objects:
         if len(found) >= MAX_ORGANISATIONS:
             break
-        if not any(is_organisation_type(name) for name in type_names(each)) or len(each) < 3:
+        is_told = any(key in each for key in _TELLING)
+        if not is_told or not any(is_organisation_type(name) for name in type_names(each)):
             continue
         budget = [2_000]
         copy = _bounded(_resolved(each, by_id), 0, budget)

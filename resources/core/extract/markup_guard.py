@@ -74,7 +74,9 @@ def make_parsable(text: str) -> str:
 
 def _has_overloaded_tag(text: str) -> bool:
     # A search for the many attributes themselves would be quadratic; each tag is read once here.
-    return any(_is_overloaded(found["attributes"]) for found in _TAG.finditer(text))
+    found = _TAG.findall(text)
+    longest: int = max(map(len, found), default=0)
+    return longest > MAX_ATTRIBUTES_CHARS and any(map(_is_overloaded, found))
 
 
 def _is_overloaded(attributes: str) -> bool:

@@ -9,9 +9,10 @@ from typing import Any
 
 from .addresses import find_addresses
 from .charset import decode, is_html
-from .company import find_legal_name, find_registration, name_candidates
+from .company import name_candidates
 from .document import Document, read_document
 from .emails import clean_email, find_emails
+from .imprint import find_legal_name, find_registration
 from .jsonld import find_organisations
 from .language import page_language
 from .models import JsonObject, Phone, PostalAddress, ScrapedPage
@@ -46,16 +47,7 @@ def extract_page(
     hint = next(iter(phone_regions(country, (), host, language)), None)
     addresses = find_addresses(organisations, document.full_text, hint)
     legal_name = _legal_name(document, organisations, host)
-    names = name_candidates(
-        url,
-        jsonld,
-        document.microdata,
-        document.meta,
-        document.title,
-        document.logo_texts,
-        document.full_text,
-        legal_name,
-    )
+    names = _names(document, jsonld, legal_name)
     return ScrapedPage(
         url=url,
         title=document.title,
@@ -77,6 +69,21 @@ def extract_page(
         registration=find_registration(document.full_text),
         links=tuple(document.links),
         charset=charset,
+    )
+
+
+def _names(
+    document: Document, jsonld: Sequence[JsonObject], legal_name: str | None
+) -> tuple[tuple[str, str], ...]:
+    return name_candidates(
+        document.url,
+        jsonld,
+        document.microdata,
+        document.meta,
+        document.title,
+        document.logo_texts,
+        document.full_text,
+        legal_name,
     )
 
 

@@ -20,7 +20,8 @@ from .web_address import MAX_URL_CHARS, is_within, split_url
 
 _MAX_CANDIDATES: Final = 5_000
 _MAX_SEGMENTS: Final = 6
-_MAX_PHRASE_WORDS: Final = 6
+_MAX_PHRASE_WORDS: Final = 5
+"""Longer texts and paths are headlines, in which a word such as "about" says nothing."""
 _MAX_TEXT_CHARS: Final = 60
 _SESSION: Final = re.compile(
     r"(?:^|[?&;/])(?:phpsessid|jsessionid|sid|session_?id|aspsessionid\w{0,20}|cfid|cftoken|oscsid|"
@@ -31,6 +32,8 @@ _CALENDAR: Final = re.compile(
     r"/(?:19|20)\d\d[/-]\d{1,2}(?:/|-|$)|[?&](?:date|month|year|day|tribe-bar-date)=", re.I
 )
 _LANGUAGE_SEGMENT: Final = re.compile(r"[a-z]{2}(?:[-_][a-z]{2})?", re.I)
+_INDEX_NAMES: Final = frozenset(("index", "default", "home"))
+_POSTS: Final = frozenset(("blog", "blogs", "post", "posts", "article", "articles"))
 _ENDING: Final = re.compile(r"\.(?:html?|php\d?|aspx?|jsp|cfm|shtml|xhtml)\Z", re.I)
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORD_BREAK: Final = re.compile(r"[-_+.,/&|]+")
@@ -130,6 +133,8 @@ def _is_skipped(parts: SplitResult) -> bool:
         return True
     if path.endswith(SKIPPED_ENDINGS) or any(each in SKIPPED_WORDS for each in segments):
         return True
+    if not _POSTS.isdisjoint(segments[:-1]):
+        return True
     rest = f"{path}?{parts.query}"
     if parts.query.count("&") > 3 or len(parts.query) > 120:
         return True
@@ -140,7 +145,8 @@ def _kind_of(parts: SplitResult, text: str) -> tuple[str, int, str] | None:
     """Judge anchor text and path; both together weigh most, the last segment most of the path."""
     by_text = _phrase_kind(text) if 0 < len(text) <= _MAX_TEXT_CHARS else None
     segments = [each for each in unquote(parts.path)[:300].split("/") if each]
-    words = [_ENDING.sub("", each) for each in segments if not _LANGUAGE_SEGMENT.fullmatch(each)]
+    names = [_ENDING.sub("", each) for each in segments if not _LANGUAGE_SEGMENT.fullmatch(each)]
+    words = [each for each in names if each.lower() not in _INDEX_NAMES]
     by_path = _phrase_kind(_CAMEL.sub(" ", words[-1])) if words else None
     parent = _phrase_kind(words[-2]) if len(words) > 1 and not by_path else None
     if by_text and by_path and by_text[0] == by_path[0]:

@@ -40,6 +40,8 @@ def home(*links: tuple[str, str]) -> ScrapedPage:
         ("/jobs", "", "careers"),
         ("/x", "Sala de prensa", "press"),
         ("/x", "Blue shoes", None),
+        ("/about/index.html", "", "about"),
+        ("/x", "All you ever wanted to know about pipes", None),
         ("/", "", None),
     ],
 )
@@ -109,6 +111,7 @@ def test_other_hosts_are_left_out_and_subdomains_are_not():
         "/contact?PHPSESSID=1",
         "/about;jsessionid=1",
         "/2024/05/about",
+        "/blog/about-pipes",
         "/a/b/c/d/e/f/about",
         "/about/x/about/x/about/x",
         "/contact?a=1&b=2&c=3&d=4&e=5",

@@ -2,8 +2,9 @@
 
 import pytest
 
-from resources.core.extract.company import clean_name, find_legal_name, find_registration
+from resources.core.extract.company import clean_name
 from resources.core.extract.emails import find_emails
+from resources.core.extract.imprint import find_legal_name, find_registration
 from resources.core.extract.jsonld import find_organisations, parse_jsonld
 from resources.core.extract.markup_guard import make_parsable
 from resources.core.extract.phones import find_phones

@@ -1,0 +1,160 @@
+"""Extraction in processes of its own: `extract` from an event loop, one page per process at a time.
+
+Because each process holds one page, its death or delay says which page did it: that page is
+`malformed`, the process is replaced, and nothing else is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from resources.adapters.extraction_worker import LENGTH
+from resources.core.errors import CallError, Failure, FailureKind
+
+PAGE_LIMIT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What the process made of a page.
+
+    Args:
+        is_html: Whether it is a web page at all.
+        choices: For a home page, the further pages to fetch: `url`, `kind`, `score`, `reason`.
+        page: The page in its JSON form.
+    """
+
+    is_html: bool
+    choices: list[dict[str, Any]]
+    page: dict[str, Any]
+
+
+class _Process:
+    """One extraction process and the socket to it."""
+
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._child = child
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def start(cls) -> _Process:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            child = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "resources.adapters.extraction_worker",
+                    str(theirs.fileno()),
+                ],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                # Its own group: Ctrl-C ends the run, and the run ends it, by closing the socket.
+                process_group=0,
+            )
+        reader, writer = await asyncio.open_connection(sock=ours)
+        return cls(child, reader, writer)
+
+    async def ask(self, head: bytes, body: bytes) -> bytes:
+        for frame in (head, body):
+            self._writer.write(LENGTH.pack(len(frame)) + frame)
+        await self._writer.drain()
+        length = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))[0]
+        return await self._reader.readexactly(length)
+
+    def kill(self) -> None:
+        self._writer.close()
+        self._child.kill()
+        self._child.wait()
+
+
+class ExtractionPool:
+    """A few extraction processes. Use as an asynchronous context manager, within one loop.
+
+    Args:
+        size: Processes.
+        page_limit_s: Longest time for one page.
+    """
+
+    def __init__(self, size: int, page_limit_s: float = PAGE_LIMIT_S) -> None:
+        self._size = size
+        self._page_limit_s = page_limit_s
+        self._free: asyncio.Queue[_Process] = asyncio.Queue()
+        self._all: set[_Process] = set()
+
+    async def __aenter__(self) -> ExtractionPool:
+        for _ in range(self._size):
+            await self._add()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        for process in self._all:
+            process.kill()
+        self._all.clear()
+
+    async def extract(
+        self,
+        body: bytes,
+        url: str,
+        content_type: str | None,
+        country: str | None,
+        *,
+        site: str | None = None,
+        limit: int = 0,
+    ) -> Extracted:
+        """Extract a page; with `site`, also choose up to `limit` further pages of it.
+
+        Raises:
+            CallError: MALFORMED, when the page crashed its process or took too long.
+        """
+        head = orjson.dumps(
+            {
+                "url": url,
+                "content_type": content_type,
+                "country": country,
+                "site": site,
+                "limit": limit,
+            }
+        )
+        process = await self._free.get()
+        try:
+            async with asyncio.timeout(self._page_limit_s):
+                reply = await process.ask(head, body)
+        except TimeoutError:
+            await self._replace(process)
+            message = f"extracting the page took longer than {self._page_limit_s:g} s"
+            raise CallError(Failure(FailureKind.MALFORMED, message, url)) from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            await self._replace(process)
+            message = "the page crashed the process that extracts it"
+            raise CallError(Failure(FailureKind.MALFORMED, message, url)) from None
+        except BaseException:
+            # Cancelled in the middle of a frame: what follows on this socket would be garbage.
+            await asyncio.shield(self._replace(process))
+            raise
+        self._free.put_nowait(process)
+        found = orjson.loads(reply)
+        return Extracted(found["is_html"], found["choices"], found["page"])
+
+    async def _add(self) -> None:
+        process = await _Process.start()
+        self._all.add(process)
+        self._free.put_nowait(process)
+
+    async def _replace(self, process: _Process) -> None:
+        self._all.discard(process)
+        process.kill()
+        await self._add()
