@@ -51,8 +51,8 @@ def run_phase(context: AssetExecutionContext, pipeline: PipelineResource, phase:
     if DUE_ONLY_TAG not in tags and context.retry_number == 0:
         platform.ledger.work.make_due(phase, keys)
     ended: PassEnded | None = None
-    scope = tags.get(SCOPE_TAG, context.run_id)
-    for event in platform.run_phase(phase, keys, run_id=context.run_id, scope=scope):
+    scope = tags.get(SCOPE_TAG, context.run.run_id)
+    for event in platform.run_phase(phase, keys, run_id=context.run.run_id, scope=scope):
         match event:
             case BatchStarted(key, number, total, unsettled):
                 context.log.info(f"Processing batch {number}/{total} ({unsettled} domains): {key}")

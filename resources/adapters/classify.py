@@ -45,8 +45,9 @@ def classify(
     is_network = any(isinstance(link, _NETWORK) for link in links)
     for cause in links:
         kind = _kind_of(cause)
-        # A packet filter refuses with the same codes as a disk does.
-        if kind is not None and not (kind is FailureKind.STORE and is_network):
+        if kind is FailureKind.STORE and is_network:
+            kind = FailureKind.CONNECT  # a packet filter denies with the same codes as a disk
+        if kind is not None:
             message = redact(f"{kind.replace('_', ' ')}: {_words_of(cause)}")
             return Failure(kind, message, redact(url) if url else None, provider)
     stack = "".join(traceback.format_exception(error))
@@ -87,7 +88,7 @@ def _kind_of(error: BaseException) -> FailureKind | None:
             return FailureKind.TIMEOUT
         case SQLAlchemyError():
             return FailureKind.STORE
-        case httpx.TooManyRedirects():
+        case httpx.TooManyRedirects() | httpx.DecodingError():
             return FailureKind.MALFORMED
         case aiohttp.http_exceptions.ContentLengthError():
             return FailureKind.CONNECT  # cut off in the middle of the body

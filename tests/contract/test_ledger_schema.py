@@ -60,14 +60,14 @@ def test_processes_that_open_a_new_ledger_at_the_same_moment_all_succeed(fresh_u
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(3)
+        for _ in range(2)
     ]
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     answers = [process.communicate(timeout=60) for process in processes]
-    assert [out.strip() for out, _ in answers] == ["done"] * 3, [err for _, err in answers]
+    assert [out.strip() for out, _ in answers] == ["done"] * 2, [err for _, err in answers]
 
 
 def test_a_ledger_of_a_newer_program_is_left_alone(fresh_url: str) -> None:
@@ -91,11 +91,15 @@ def test_a_ledger_holds_facts_of_one_internet_for_ever(ledger: Ledger, second: L
 def test_an_open_transaction_is_joined_and_seen_by_its_own_reads(
     ledger: Ledger, second: Ledger
 ) -> None:
-    with pytest.raises(RuntimeError), ledger.database.write():
-        ledger.bind_internet("live")
-        with ledger.database.read() as connection:
-            assert connection.execute(text("SELECT count(*) FROM meta")).scalar_one() == 1
-        raise RuntimeError
+    def spoilt() -> None:
+        with ledger.database.write():
+            ledger.bind_internet("live")
+            with ledger.database.read() as connection:
+                assert connection.execute(text("SELECT count(*) FROM meta")).scalar_one() == 1
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        spoilt()
     second.bind_internet("connect_to")  # the other one was never committed
 
 

@@ -29,7 +29,8 @@ def _settled(home: Path, phase: str) -> int:
 
 def _in_doubt(home: Path) -> int:
     with sqlite3.connect(home / "sandbox" / "ledger.db") as ledger:
-        query = "select coalesce(sum(domains), 0) from calls where provider='pdl' and answered_at is null"
+        query = """select coalesce(sum(domains), 0) from calls
+                   where provider = 'pdl' and answered_at is null"""
         return int(ledger.execute(query).fetchone()[0])
 
 
@@ -77,7 +78,5 @@ def _stored_pages(home: Path) -> dict[tuple[str, str], float]:
     return {(domain, url): at for domain, url, at in rows}
 
 
-def _fetched_at(
-    home: Path, pages: dict[tuple[str, str], float]
-) -> dict[tuple[str, str], float]:
+def _fetched_at(home: Path, pages: dict[tuple[str, str], float]) -> dict[tuple[str, str], float]:
     return {key: at for key, at in _stored_pages(home).items() if key in pages}

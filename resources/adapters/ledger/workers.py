@@ -46,10 +46,10 @@ class ProcessIdentity:
 def current_process() -> ProcessIdentity:
     """The identity of this process."""
     pid = os.getpid()
-    return ProcessIdentity(socket.gethostname(), _boot_id(), pid, _started(pid))
+    return ProcessIdentity(socket.gethostname(), _boot_id(), pid, process_started(pid))
 
 
-def _started(pid: int) -> float:
+def process_started(pid: int) -> float:
     """When a process started. Counted from boot where that can be had: a start time of the day
     moves whenever the clock is set, and then every living worker would look like a stranger."""
     try:
@@ -72,7 +72,7 @@ def is_process_gone(identity: ProcessIdentity) -> bool:
     if identity.boot_id != _boot_id():
         return True
     try:
-        same = abs(_started(identity.pid) - identity.process_started) < 0.02
+        same = abs(process_started(identity.pid) - identity.process_started) < 0.02
         return not same or psutil.Process(identity.pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
@@ -247,4 +247,4 @@ def _free_what_it_held(connection: Connection, worker_id: str, now: float) -> No
         )
 
 
-__all__ = ["ProcessIdentity", "Workers", "current_process", "is_process_gone"]
+__all__ = ["ProcessIdentity", "Workers", "current_process", "is_process_gone", "process_started"]
