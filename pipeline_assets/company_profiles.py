@@ -13,10 +13,10 @@ from dagster import (
 )
 
 from pipeline_assets import reporting
+from pipeline_assets.dagster_records import Upstream, log_partition
 from pipeline_assets.enriched_companies import enriched_companies
 from pipeline_assets.partitions import BATCHES, PROFILES_PER_RUN
 from pipeline_assets.scraped_pages import scraped_pages
-from pipeline_assets.upstream import Upstream
 from resources.dagster_resource import PipelineResource
 from resources.profile_builder import ASSET, CODE_VERSION, BuiltProfiles
 
@@ -50,12 +50,12 @@ def company_profiles(context: AssetExecutionContext, pipeline: PipelineResource)
             "missing": MetadataValue.json({p.value: n for p, n in built.missing.items()}),
         }
         root = str(platform.store.root)
-        context.log_event(
-            reporting.materialization(ASSET, key, built.written, tags, metadata, root)
+        log_partition(
+            context,
+            key,
+            reporting.materialization(ASSET, key, built.written, tags, metadata, root),
+            [complete_check(key, built)],
         )
-        context.log_event(complete_check(key, built))
-        fill = built.written.fill
-        context.log_event(reporting.filled_check(ASSET, key, fill, "name", 0.5))
     yield from ()
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from dagster import AssetExecutionContext, AssetKey, asset
 
 from pipeline_assets import reporting
+from pipeline_assets.dagster_records import Upstream
 from pipeline_assets.partitions import BATCHES, MANIFESTS_PER_RUN
-from pipeline_assets.upstream import Upstream
 from resources.artifact_writer import MANIFEST_ASSET
 from resources.dagster_resource import PipelineResource
 

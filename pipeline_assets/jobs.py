@@ -1,4 +1,4 @@
-"""Jobs: one per phase, because phases never share a run (docs/adr/0002), and the directory's own."""
+"""Jobs: one per phase, because phases never share a run (docs/adr/0002); the directory has one."""
 
 from dagster import AssetSelection, define_asset_job
 

@@ -8,13 +8,14 @@ unsettled leaves the right status behind for every partition of the range.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import pyarrow.parquet as pq
-from dagster import AssetExecutionContext
+from dagster import AssetCheckEvaluation, AssetExecutionContext
 
 from pipeline_assets import reporting
+from pipeline_assets.dagster_records import Upstream, log_partition
 from pipeline_assets.failures import as_dagster
-from pipeline_assets.upstream import Upstream
 from resources.adapters import tables
 from resources.artifact_writer import ASSET_OF, MANIFEST_ASSET, Written
 from resources.core.batch_runner import BatchSettled, BatchStarted, PassEnded
@@ -101,26 +102,28 @@ class _Recorder:
         credits = sum(row.get("credits", 0.0) for row in written.preview)
         root = str(self._platform.store.root)
         metadata = reporting.phase_metadata(event.tally, seconds, credits)
-        self._context.log_event(
-            reporting.materialization(self._asset, event.key, written, tags, metadata, root)
+        log_partition(
+            self._context,
+            event.key,
+            reporting.materialization(self._asset, event.key, written, tags, metadata, root),
+            self._checks(event, written),
         )
-        self._log_checks(event, written)
         self._pipeline.logged.add((self._asset, event.key))
 
-    def _log_checks(self, event: BatchSettled, written: Written) -> None:
+    def _checks(self, event: BatchSettled, written: Written) -> Sequence[AssetCheckEvaluation]:
         found = pq.read_schema(self._platform.store.root / written.artifact.path)
         column, least = EXPECTED[self._phase]
-        for check in (
+        return (
             reporting.settled_check(self._asset, event.key, event.tally),
             reporting.filled_check(self._asset, event.key, written.fill, column, least),
             reporting.schema_check(self._asset, event.key, found, SCHEMAS[self._phase]),
-        ):
-            self._context.log_event(check)
+        )
 
     def record_unsettled(self, ended: PassEnded) -> None:
         """Log for each partition that stays open why it does."""
         for key, tally in sorted(ended.unsettled.items()):
-            self._context.log_event(reporting.settled_check(self._asset, key, tally))
+            check = reporting.settled_check(self._asset, key, tally)
+            log_partition(self._context, key, None, [check])
 
 
 def _error_of(phase: Phase, ended: PassEnded, now: float) -> PipelinePhaseError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from difflib import SequenceMatcher
+from functools import lru_cache
 from itertools import product
 
 
@@ -78,6 +79,7 @@ _CJK_FORMS = re.compile(
 _INITIALS = re.compile(r"\b(\w)\.(?:(?=\w)|\s(?=\w\b))")
 _CLOSE_TOKEN = 0.85
 _COMPACT_EQUAL = 0.95
+_LONGEST_KEPT = 200
 
 
 def fold(text: str) -> str:
@@ -86,7 +88,19 @@ def fold(text: str) -> str:
     >>> fold("  Société  Générale "), fold("Яндекс"), fold("Łódź")
     ('societe generale', 'yandeks', 'lodz')
     """
-    latin = _latin(text.casefold())
+    if len(text) <= _LONGEST_KEPT:
+        return _fold_short(text)
+    return _folded(text)
+
+
+# The same few names and addresses are compared again and again while one profile is merged.
+@lru_cache(maxsize=8_192)
+def _fold_short(text: str) -> str:
+    return _folded(text)
+
+
+def _folded(text: str) -> str:
+    latin = text.lower() if text.isascii() else _latin(text.casefold())
     return " ".join("".join(c if _is_of_word(c) else " " for c in latin).split())
 
 
@@ -163,6 +177,8 @@ def _closest(token: str, others: list[str]) -> tuple[str | None, float]:
 
 def _is_of_word(character: str) -> bool:
     """Tell letters, digits and vowel signs (of Indic scripts) from what separates words."""
+    if character.isascii():
+        return character.isalnum()
     return character.isalnum() or unicodedata.category(character) in ("Mn", "Mc")
 
 

@@ -7,7 +7,7 @@ dictionary is made from it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from resources.core.models import CompanyProfile, Fact, FieldValue
@@ -67,7 +67,7 @@ def flat_row(profile: CompanyProfile) -> dict[str, Scalar]:
 
 def fact_to_json(fact: Fact) -> dict[str, Any]:
     """Return a fact as a plain dictionary."""
-    return asdict(fact)
+    return {name: getattr(fact, name) for name in Fact.__slots__}
 
 
 def fact_from_json(data: Mapping[str, Any]) -> Fact:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, RunsFilter
+from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter, DagsterInstance, RunsFilter
 
+from pipeline_assets.dagster_records import Upstream
 from pipeline_assets.definitions import build_definitions
 from pipeline_assets.instance import Runs, open_instance
-from pipeline_assets.upstream import Upstream
 from resources.core.config import load_settings
 from tests.support.dagster_view import statuses
 from tests.support.processes import Sandbox, pipeline, sandbox, write_list
@@ -157,3 +157,10 @@ def test_a_run_left_by_a_killed_process_is_closed(story: Story) -> None:
     assert runs.reap() == [run.run_id]
     assert story.instance.get_run_by_id(run.run_id).status.value == "FAILURE"
     assert runs.reap() == []
+
+
+def test_checks_count_for_the_newest_materialisation_of_their_partition(story: Story) -> None:
+    key = AssetCheckKey(AssetKey("scraped_pages"), "settled")
+    infos = story.instance.event_log_storage.get_asset_check_partition_info([key])
+    assert {info.partition_key for info in infos} == set(KEYS)
+    assert all(info.is_current for info in infos)

@@ -1,0 +1,182 @@
+"""Group commits: few transactions, and each write answers for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import IntegrityError
+
+from resources.adapters.ledger.commits import CommitQueue
+from resources.adapters.ledger.ledger import Ledger
+from resources.adapters.ledger.schema import meta
+from tests.support.ledgers import open_at, sqlite_url
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = open_at(sqlite_url(tmp_path))
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def commits(ledger: Ledger) -> Iterator[CommitQueue]:
+    queue = CommitQueue(ledger.database, 50)
+    yield queue
+    queue.close()
+
+
+def _insert(ledger: Ledger, key: str) -> str:
+    with ledger.database.write() as connection:
+        connection.execute(meta.insert().values(key=key, value="x"))
+    return key
+
+
+def _keys(ledger: Ledger) -> list[str]:
+    with ledger.database.read() as connection:
+        return list(connection.execute(text("SELECT key FROM meta ORDER BY key")).scalars())
+
+
+class _Counted:
+    """Commits of a database, counted."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.number = 0
+        event.listen(ledger.database.engine, "commit", self._count)
+
+    def _count(self, _connection: object) -> None:
+        self.number += 1
+
+
+class _Blocked:
+    """Keeps the queue's thread busy, so that what comes meanwhile makes one group."""
+
+    def __init__(self, commits: CommitQueue) -> None:
+        self._go = threading.Event()
+        self._began = threading.Event()
+        self._commits = commits
+
+    def _wait(self) -> None:
+        self._began.set()
+        self._go.wait(20)
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.ensure_future(self._commits.commit(self._wait))
+        await asyncio.to_thread(self._began.wait, 20)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._go.set()
+        await self._task
+
+
+def test_a_result_is_handed_back_once_others_can_see_it(
+    ledger: Ledger, commits: CommitQueue, tmp_path: Path
+) -> None:
+    async def run() -> list[str]:
+        assert await commits.commit(lambda: _insert(ledger, "a")) == "a"
+        other = open_at(sqlite_url(tmp_path))
+        try:
+            return _keys(other)
+        finally:
+            other.close()
+
+    assert asyncio.run(run()) == ["a"]
+
+
+def test_writes_that_come_together_share_a_commit(ledger: Ledger, commits: CommitQueue) -> None:
+    async def run() -> int:
+        async with _Blocked(commits):
+            writes = [
+                asyncio.ensure_future(commits.commit(lambda n=n: _insert(ledger, f"{n:03d}")))
+                for n in range(120)
+            ]
+            await asyncio.sleep(0)  # all are queued now
+            counted = _Counted(ledger)
+        assert await asyncio.gather(*writes) == [f"{n:03d}" for n in range(120)]
+        return counted.number
+
+    # One for what blocked the thread, then 50, 50 and 20.
+    assert asyncio.run(run()) == 4
+    assert len(_keys(ledger)) == 120
+
+
+def test_one_bad_write_does_not_spoil_the_others_of_its_group(
+    ledger: Ledger, commits: CommitQueue
+) -> None:
+    async def run() -> list[object]:
+        await commits.commit(lambda: _insert(ledger, "b"))
+        async with _Blocked(commits):
+            writes = [
+                asyncio.ensure_future(commits.commit(lambda key=key: _insert(ledger, key)))
+                for key in ("a", "b", "c")
+            ]
+            await asyncio.sleep(0)
+        return await asyncio.gather(*writes, return_exceptions=True)
+
+    one, two, three = asyncio.run(run())
+    assert (one, three) == ("a", "c")
+    assert isinstance(two, IntegrityError)
+    assert _keys(ledger) == ["a", "b", "c"]
+
+
+def test_a_write_that_fails_halfway_leaves_nothing(ledger: Ledger, commits: CommitQueue) -> None:
+    def halfway() -> None:
+        _insert(ledger, "half")
+        raise ZeroDivisionError
+
+    async def run() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await commits.commit(halfway)
+        await commits.commit(lambda: _insert(ledger, "after"))
+
+    asyncio.run(run())
+    assert _keys(ledger) == ["after"]
+
+
+def test_somebody_who_stopped_waiting_disturbs_nobody(ledger: Ledger, commits: CommitQueue) -> None:
+    async def run() -> None:
+        async with _Blocked(commits):
+            left = asyncio.ensure_future(commits.commit(lambda: _insert(ledger, "a")))
+            stays = asyncio.ensure_future(commits.commit(lambda: _insert(ledger, "b")))
+            await asyncio.sleep(0)
+            left.cancel()
+        assert await stays == "b"
+
+    asyncio.run(run())
+    assert _keys(ledger) == ["a", "b"]
+
+
+def test_closing_finishes_what_was_queued(ledger: Ledger) -> None:
+    commits = CommitQueue(ledger.database, 3)
+
+    async def run() -> None:
+        writes = [
+            asyncio.ensure_future(commits.commit(lambda n=n: _insert(ledger, str(n))))
+            for n in range(8)
+        ]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(commits.close)
+        await asyncio.gather(*writes)
+
+    asyncio.run(run())
+    assert len(_keys(ledger)) == 8
+
+
+def test_a_loop_that_ended_meanwhile_does_not_stop_the_queue(
+    ledger: Ledger, commits: CommitQueue
+) -> None:
+    go = threading.Event()
+
+    async def leave() -> None:
+        task = asyncio.ensure_future(commits.commit(lambda: go.wait(20)))
+        await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(leave())
+    go.set()
+    assert asyncio.run(commits.commit(lambda: _insert(ledger, "a"))) == "a"

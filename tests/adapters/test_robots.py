@@ -1,0 +1,153 @@
+"""robots.txt: asked once, kept, obeyed; RFC 9309 for what cannot be had."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from resources.adapters.connector import guarded_session
+from resources.adapters.fetcher import Fetcher
+from resources.adapters.ledger.commits import CommitQueue
+from resources.adapters.robots import Robots, Rules
+from resources.core.config import FetchSettings
+from resources.core.errors import CallError, FailureKind
+from tests.support.ledgers import open_at, sqlite_url
+from tests.support.raw_server import RawServer, Step, redirect, reply, reset
+from tests.support.time import ManualClock, ManualSleep
+
+DISALLOW = b"User-agent: *\nDisallow: /private\nSitemap: https://a.example/map.xml\n"
+SITE = "http://a.example"
+
+
+class _Site:
+    """A host with its robots.txt, and what we make of it."""
+
+    def __init__(self, folder: Path, script: Mapping[str, Step | Sequence[Step]]) -> None:
+        self._folder = folder
+        self._script = script
+        self._stack = AsyncExitStack()
+        self.clock = ManualClock()
+
+    async def __aenter__(self) -> _Site:
+        self.server = await self._stack.enter_async_context(RawServer(self._script))
+        self.ledger = open_at(sqlite_url(self._folder))
+        self._stack.callback(self.ledger.close)
+        self.commits = CommitQueue(self.ledger.database, 10)
+        self._stack.callback(self.commits.close)
+        settings = FetchSettings(
+            connect_to=self.server.address,
+            allow_networks=("127.0.0.0/8",),
+            attempts=1,
+            max_body_bytes=1000,
+        )
+        session = await self._stack.enter_async_context(guarded_session(settings, "x"))
+        self.fetcher = Fetcher(session, settings, self.clock, Random(0), ManualSleep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def robots(self) -> Robots:
+        """Ours, as a new process would have it."""
+        return Robots(self.fetcher, self.ledger, self.commits, self.clock, ttl_s=100)
+
+
+def _allowed(folder: Path, step: Step, *paths: str) -> list[bool]:
+    async def run() -> list[bool]:
+        async with _Site(folder, {"/robots.txt": step}) as site:
+            rules = await site.robots().rules(f"{SITE}/")
+            return [rules.may_fetch(SITE + path) for path in paths]
+
+    return asyncio.run(run())
+
+
+def test_what_is_forbidden_is_told_from_what_is_not(tmp_path: Path) -> None:
+    found = _allowed(tmp_path, reply(DISALLOW), "/", "/private", "/private/x", "/public")
+    assert found == [True, False, False, True]
+
+
+def test_a_rule_for_us_goes_before_the_rule_for_all(tmp_path: Path) -> None:
+    text = b"User-agent: *\nDisallow: /\n\nUser-agent: pipeline\nDisallow: /x\n"
+    assert _allowed(tmp_path, reply(text), "/", "/x") == [True, False]
+
+
+def test_a_byte_order_mark_does_not_hide_the_first_rule(tmp_path: Path) -> None:
+    assert _allowed(tmp_path, reply(b"\xef\xbb\xbf" + DISALLOW), "/private") == [False]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        reply(DISALLOW, "404 Not Found"),
+        reply(DISALLOW, "403 Forbidden"),
+        reply(DISALLOW, "410 Gone"),
+        reply(b""),
+        reply(b"<html><body>Disallow: /</body></html>"),
+        reply(b"\x00\xff\xfe" * 100),
+        redirect("/robots.txt"),
+    ],
+)
+def test_what_is_not_there_or_says_nothing_allows_everything(tmp_path: Path, step: Step) -> None:
+    assert _allowed(tmp_path, step, "/private") == [True]
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        (reply(b"", "500 Oops"), FailureKind.HTTP_5XX),
+        (reply(b"", "503 Down"), FailureKind.HTTP_5XX),
+        (reset, FailureKind.CONNECT),
+        (reply(b"", "429 Slow", retry_after="60"), FailureKind.RATE_LIMITED),
+    ],
+)
+def test_what_cannot_be_had_forbids_everything_for_now_and_is_not_kept(
+    tmp_path: Path, step: Step, kind: FailureKind
+) -> None:
+    async def run() -> None:
+        async with _Site(tmp_path, {"/robots.txt": [step, reply(DISALLOW)]}) as site:
+            robots = site.robots()
+            with pytest.raises(CallError) as caught:
+                await robots.rules(f"{SITE}/")
+            assert caught.value.failure.kind is kind
+            assert (await robots.rules(f"{SITE}/")).may_fetch(f"{SITE}/")
+
+    asyncio.run(run())
+
+
+def test_a_huge_file_is_read_up_to_half_a_megabyte_also_where_pages_are_smaller(
+    tmp_path: Path,
+) -> None:
+    filler = b"# nothing\n" * 49_000  # 490,000 bytes
+    text = b"User-agent: *\n" + filler + b"Disallow: /seen\n" + filler + b"Disallow: /unseen\n"
+    started = time.perf_counter()
+    assert _allowed(tmp_path, reply(text), "/seen", "/unseen") == [False, True]
+    assert time.perf_counter() - started < 10
+
+
+def test_a_host_is_asked_once_a_day_by_all_processes(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with _Site(tmp_path, {"/robots.txt": reply(DISALLOW)}) as site:
+            robots = site.robots()
+            for path in ("/", "/a", "/b"):
+                await robots.rules(SITE + path)
+            await site.robots().rules(f"{SITE}/")
+            assert site.server.paths == {"/robots.txt": 1}
+            await site.robots().rules("https://A.example/")  # another scheme is another host
+            await site.robots().rules("https://user:secret@a.example/")
+            assert site.server.paths == {"/robots.txt": 2}
+            site.clock.advance(101)
+            await site.robots().rules(f"{SITE}/")
+            assert site.server.paths == {"/robots.txt": 3}
+
+    asyncio.run(run())
+
+
+def test_sitemaps_are_named() -> None:
+    assert Rules(DISALLOW.decode()).sitemaps == ["https://a.example/map.xml"]
+    assert Rules(None).sitemaps == []

@@ -1,0 +1,146 @@
+"""Files are there whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resources.adapters.store import Store
+from resources.core.errors import CallError, FailureKind
+from tests.support.requirements import missing
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        missing("only root can mount a small disk")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        missing(f"a small disk cannot be mounted here: {made.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    path = store.write_bytes("a/b/c.bin", b"content")
+    assert path == tmp_path / "store/a/b/c.bin"
+    assert path.read_bytes() == b"content"
+    table = pa.table({"a": [1, 2]})
+    store.write_table("t/x.parquet", table)
+    assert store.read_table("t/x.parquet") == table
+
+
+def test_a_file_that_is_broken_off_leaves_the_older_one_and_no_rest(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_bytes("x", b"old")
+
+    def broken_off() -> None:
+        with store.whole_file("x") as temporary:
+            temporary.write_bytes(b"half of the n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert _files(tmp_path) == ["x"]
+
+
+def test_a_reader_sees_the_old_or_the_new_file_and_never_a_part(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_bytes("x", b"old")
+    with store.whole_file("x") as temporary:
+        temporary.write_bytes(b"new")
+        assert (tmp_path / "x").read_bytes() == b"old"
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.binary(max_size=5000))
+def test_a_body_is_found_under_the_hash_of_its_content(body: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        digest = store.save_body(body)
+        assert len(digest) == 64
+        assert store.read_body(digest) == body
+        assert store.save_body(body) == digest
+        assert len(_files(Path(folder))) == 1
+
+
+def test_a_body_that_was_never_kept_is_none(tmp_path: Path) -> None:
+    assert Store(tmp_path).read_body("0" * 64) is None
+
+
+@pytest.mark.parametrize("spoil", ["cut", "flip", "empty", "other"])
+def test_a_spoilt_body_reads_as_none_and_is_replaced_by_the_next_one(
+    tmp_path: Path, spoil: str
+) -> None:
+    import zstandard
+
+    store = Store(tmp_path)
+    body = b"<html>" + os.urandom(2000)
+    digest = store.save_body(body)
+    (name,) = _files(tmp_path)
+    path = tmp_path / name
+    whole = path.read_bytes()
+    spoilt = {
+        "cut": whole[:-10],
+        "flip": whole[:-10] + bytes([whole[-10] ^ 1]) + whole[-9:],
+        "empty": b"",
+        "other": zstandard.compress(b"another page"),
+    }[spoil]
+    path.write_bytes(spoilt)
+    assert store.read_body(digest) is None
+    assert store.save_body(body) == digest
+    assert store.read_body(digest) == body
+
+
+def test_a_full_disk_is_a_store_failure_that_names_the_path(small_disk: Path) -> None:
+    store = Store(small_disk)
+    store.write_bytes("x", b"old")
+    with pytest.raises(CallError) as caught:
+        store.write_bytes("x", os.urandom(1_000_000))
+    failure = caught.value.failure
+    assert failure.kind is FailureKind.STORE
+    assert str(small_disk / "x") in failure.message
+    assert "No space left" in failure.message
+    assert (small_disk / "x").read_bytes() == b"old"
+    assert _files(small_disk) == ["x"]
+    with pytest.raises(CallError) as caught:
+        store.write_table("t.parquet", pa.table({"a": list(range(200_000))}))
+    assert caught.value.failure.kind is FailureKind.STORE
+    with pytest.raises(CallError) as caught:
+        store.save_body(os.urandom(1_000_000))
+    assert caught.value.failure.kind is FailureKind.STORE
+    assert _files(small_disk) == ["x"]
+
+
+def test_a_path_that_cannot_be_written_is_a_store_failure_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CallError) as caught:
+        Store(tmp_path / "file").write_bytes("a/b", b"x")
+    assert caught.value.failure.kind is FailureKind.STORE
+    assert str(tmp_path / "file/a/b") in caught.value.failure.message
