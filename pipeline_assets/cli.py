@@ -21,7 +21,7 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")]
 ListName = Annotated[
-    str | None, typer.Option("--name", "--list", help="The list; default: the only or newest one.")
+    str | None, typer.Option("--name", "--list", help="One list. Default: all of them.")
 ]
 Sandbox = Annotated[
     bool, typer.Option("--sandbox", help="Look at the sandbox's results (PIPELINE_HOME/sandbox).")
@@ -161,7 +161,7 @@ def normalize(
 def extract(
     files: Annotated[list[Path], typer.Argument(help="HTML files (.gz too), or - for stdin.")],
     url: Annotated[str | None, typer.Option(help="The page's address, for relative links.")] = None,
-    as_json: AsJson = False,
+    _as_json: Annotated[bool, typer.Option("--json", help="It always does.")] = False,
 ) -> None:
     """Print what is extracted from pages, one JSON object a line."""
     from pipeline_assets.commands import extract as command

@@ -28,6 +28,8 @@ from resources.profile_builder import ASSET as PROFILES
 
 FETCHING = (Phase.COMPANY_ENRICHMENT, Phase.PAGE_SCRAPING)
 MAX_PAUSE_S = 30.0
+# Dagster keeps a run's events in memory until it ends, so that a run must not grow with the list.
+MOST_BATCHES_PER_RUN = 100
 
 
 @dataclass(slots=True)
@@ -157,9 +159,17 @@ class Invocation:
     def _ranges(
         self, wanted: set[str] | Sequence[str], bridge: Sequence[str] = ()
     ) -> list[tuple[str, str]]:
+        """Ranges that cover the wanted batches, each of at most `MOST_BATCHES_PER_RUN`."""
         if not wanted:
             return []
-        return contiguous_ranges(self._runs.all_partitions(), set(wanted), bridge=set(bridge))
+        keys = self._runs.all_partitions()
+        places = {key: place for place, key in enumerate(keys)}
+        ranges = []
+        for start, end in contiguous_ranges(keys, set(wanted), bridge=set(bridge)):
+            for first in range(places[start], places[end] + 1, MOST_BATCHES_PER_RUN):
+                last = min(first + MOST_BATCHES_PER_RUN - 1, places[end])
+                ranges.append((keys[first], keys[last]))
+        return ranges
 
     def _pause(self, keys: Sequence[str]) -> float | None:
         """Seconds until something is due again, or None when no wait helps."""

@@ -35,7 +35,7 @@ _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 class Connection(BaseProtocol):
     """Serves one TCP connection; requests on it are answered in order, one at a time."""
 
-    __slots__ = ("_is_closing", "_is_head", "_live", "_task", "_waiting", "_world")
+    __slots__ = ("_awaits_body", "_is_closing", "_is_head", "_live", "_task", "_waiting", "_world")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, world: Internet, live: "set[Connection]"
@@ -48,6 +48,7 @@ class Connection(BaseProtocol):
         self._task: asyncio.Task[None] | None = None
         self._is_head = False
         self._is_closing = False
+        self._awaits_body = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -60,7 +61,8 @@ class Connection(BaseProtocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None or self._is_closing:
+        # After `Connection: close` nothing more is read but the rest of that request's body.
+        if self._parser is None or (self._is_closing and not self._awaits_body):
             return
         try:
             messages, is_upgraded, _ = self._parser.feed_data(data)
@@ -87,6 +89,7 @@ class Connection(BaseProtocol):
             self._is_head = message.method == "HEAD"
             self._is_closing = message.should_close
             if not payload.is_eof():
+                self._awaits_body = True
                 self._start(self._read_then_answer(message, payload))
                 return
             pending = self._answer(message, payload.read_nowait() if payload.total_bytes else b"")
@@ -124,6 +127,7 @@ class Connection(BaseProtocol):
                 self.send(text_answer(413, "the body is too large"))
                 return
             chunks.append(chunk)
+        self._awaits_body = False
         pending = self._answer(message, b"".join(chunks))
         if pending is not None:
             await pending

@@ -95,7 +95,9 @@ def _show_failures(
 ) -> None:
     out = console()
     now = platform.clock.now()
-    if not found:
+    if not names:
+        out.print("No list has been taken in yet: `pipeline run FILE` begins.")
+    elif not found:
         out.print("[green]Nothing is missing:[/] every domain has an answer in every phase.")
     for phase in FETCHING:
         groups = [group for group in found if group.phase is phase]

@@ -63,7 +63,7 @@ class Group:
         """When the first of them goes on, or who must act."""
         if self.needs_person:
             return "waits for you"
-        if self.claimed == self.domains:
+        if self.claimed:
             return "being worked on"
         if self.state is State.PENDING:
             return "begins with the next run"

@@ -102,6 +102,8 @@ def _batch_counts(platform: Platform, name: str) -> tuple[int, int]:
 def _show_status(platform: Platform, names: Sequence[str]) -> None:
     out = console()
     now = platform.clock.now()
+    if not names:
+        out.print("No list has been taken in yet: `pipeline run FILE` begins.")
     for name in names:
         _show_list(out, platform, name, now)
     for row in reading_of(platform).live_workers(now):

@@ -220,7 +220,8 @@ def _standing(phase: Mapping[str, Any], now: float) -> str:
         cause = (f"; {reason}" if state is State.SUCCEEDED else f": {reason}") if reason else ""
         return f"settled: {state.value}{rounds}{at}{kind}{cause}  [dim]{following}[/]"
     if state is State.PENDING:
-        return f"pending: {following}"
+        is_input = phase["next"]["what"] == Next.INPUTS
+        return f"pending: {'waits ' if is_input else ''}{following}"
     rounds = f", round {phase['rounds']} is behind it" if phase["rounds"] else ""
     return f"waits {following}: {reason or 'no reason was noted'}{kind}{rounds}"
 

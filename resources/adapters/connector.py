@@ -98,6 +98,22 @@ def policy_of(settings: FetchSettings) -> AddressPolicy:
     return AddressPolicy(settings.allow_networks, settings.ports, only)
 
 
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a request again by itself when a connection is cut.
+
+    It does so for every GET, unseen by us: a paid call would be sent twice for one row in the
+    ledger. It goes by the type of the error, which is why that is changed here; the cause stays.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nothing was sent
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(str(error)) from error
+
+
 def guarded_session(
     settings: FetchSettings, user_agent: str, resolver: AbstractResolver | None = None
 ) -> aiohttp.ClientSession:
@@ -134,6 +150,7 @@ def guarded_session(
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=(_send_once,),
         headers={"User-Agent": user_agent},
         timeout=aiohttp.ClientTimeout(
             total=settings.total_timeout,

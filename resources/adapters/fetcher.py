@@ -6,6 +6,7 @@ Whether a page may be fetched (robots.txt) and which pages to fetch is not here.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from resources.adapters.calling import call_with_retries
+from resources.adapters.inflate import BrokenEncodingError, Inflater
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.ports import Clock, Sleep
@@ -29,6 +31,7 @@ HEADERS = {
 }
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CHUNK_BYTES = 65_536
+_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]+(%[a-z0-9]+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,9 @@ class Fetcher:
     async def _get(self, url: str, wire: URL, cut_at: int | None) -> Response:
         if self._settings.connect_to:
             wire = wire.with_scheme("http")
-        async with self._session.get(wire, headers=HEADERS, allow_redirects=False) as answer:
+        async with self._session.get(
+            wire, headers=HEADERS, allow_redirects=False, auto_decompress=False
+        ) as answer:
             headers = {name.lower(): value for name, value in answer.headers.items()}
             _raise_for_status(answer.status, headers, url, self._clock.now())
             if answer.status in _REDIRECTS and "location" in headers:
@@ -125,15 +130,24 @@ class Fetcher:
 
 async def _read(answer: aiohttp.ClientResponse, url: str, most: int, cut_at: int | None) -> bytes:
     parts = []
-    size = 0
-    async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
-        size += len(chunk)
-        if cut_at is not None and size >= cut_at:
-            parts.append(chunk)
-            return b"".join(parts)[:cut_at]
-        if cut_at is None and size > most:
-            raise _failure(FailureKind.TOO_LARGE, f"the page is larger than {most} bytes", url)
-        parts.append(chunk)
+    size = received = 0
+    limit = most if cut_at is None else cut_at
+    try:
+        inflater = Inflater(",".join(answer.headers.getall("content-encoding", ())))
+        async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+            received += len(chunk)
+            for piece in inflater.feed(chunk):
+                parts.append(piece)
+                size += len(piece)
+                if max(size, received) > limit:
+                    break
+            if max(size, received) > limit:
+                if cut_at is not None:
+                    return b"".join(parts)[:cut_at]
+                raise _failure(FailureKind.TOO_LARGE, f"the page is larger than {most} bytes", url)
+        inflater.finish()
+    except BrokenEncodingError as error:
+        raise _failure(FailureKind.MALFORMED, str(error), url) from error
     return b"".join(parts)
 
 
@@ -148,8 +162,9 @@ def _web_address(url: str) -> URL:
     """The URL as it is sent. What cannot be one is the other side's mistake, not a bug of ours."""
     try:
         address = URL(url)
-        is_web = address.scheme in {"http", "https"} and bool(address.raw_host)
-        (address.raw_host or "").encode("idna")  # what name resolution does with it
+        host = address.raw_host or ""
+        is_web = address.scheme in {"http", "https"} and _HOST.fullmatch(host) is not None
+        host.encode("idna")  # what name resolution does with it
     except ValueError:
         is_web = False
     if not is_web:

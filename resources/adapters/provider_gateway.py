@@ -73,6 +73,9 @@ class ProviderGateway:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed: Failure | None = None
+        self._calls_under_way = 0
+        self._calls_ended = 0
+        self._call_ended = asyncio.Condition()
 
     async def answer(self, query: CompanyQuery) -> RawAnswer | Failure:
         """The provider's answer for one domain, kept or new."""
@@ -135,24 +138,42 @@ class ProviderGateway:
         missing = [query for query in queries if query.domain not in kept]
         if not missing:
             return received
-        if self._closed is not None:
-            return received | {query.domain: self._closed for query in missing}
-        try:
-            new = await call_with_retries(
-                lambda: self._call(missing),
-                policy=self._policy.retry,
-                random=self._random,
-                provider=name,
-            )
-        except CallError as error:
-            failure = (await self._network.explain(error)).failure
-            if RULES[failure.kind].needs_person:
-                self._closed = failure
-            return received | {query.domain: failure for query in missing}
-        for item in new.values():
-            if isinstance(item, Failure) and RULES[item.kind].needs_person:
-                self._closed = item
-        return received | dict(new)
+        return received | await self._ask(missing)
+
+    async def _ask(self, queries: Sequence[CompanyQuery]) -> dict[str, RawAnswer | Failure]:
+        """Ask within the budget, which is used up to its last credit.
+
+        A call reserves the most it may cost, and most cost less. So one that finds no room waits
+        for those under way, and only then is made smaller, or in the end given up.
+        """
+        while self._closed is None:
+            ended = self._calls_ended
+            try:
+                answers = await call_with_retries(
+                    lambda: self._call(queries),
+                    policy=self._policy.retry,
+                    random=self._random,
+                    provider=self.provider.name,
+                )
+            except CallError as error:
+                failure = (await self._network.explain(error)).failure
+                if failure.kind is FailureKind.BUDGET_EXHAUSTED:
+                    if self._calls_under_way or ended != self._calls_ended:
+                        await self._one_has_ended_since(ended)
+                        continue
+                    if len(queries) > 1:
+                        half = len(queries) // 2
+                        return await self._ask(queries[:half]) | await self._ask(queries[half:])
+                answers = {query.domain: failure for query in queries}
+            for answer in answers.values():
+                if isinstance(answer, Failure) and RULES[answer.kind].needs_person:
+                    self._closed = answer
+            return dict(answers)
+        return {query.domain: self._closed for query in queries}
+
+    async def _one_has_ended_since(self, ended: int) -> None:
+        async with self._call_ended:
+            await self._call_ended.wait_for(lambda: ended != self._calls_ended)
 
     async def _call(self, queries: Sequence[CompanyQuery]) -> Mapping[str, RawAnswer | Failure]:
         """One call: its row is committed before it is sent, its answer before it counts."""
@@ -165,11 +186,20 @@ class ProviderGateway:
                 name, domains, self._worker_id, self._budget, reserve, self._clock.now()
             )
         )
+        self._calls_under_way += 1
         try:
-            answers = await self.provider.ask(queries)
-        except Exception as error:
-            failure = classify(error, provider=name)
-            await self._commits.commit(lambda: calls.fail(call_id, failure, self._clock.now()))
-            raise CallError(failure) from error
-        await self._commits.commit(lambda: calls.finish(call_id, name, answers, self._clock.now()))
+            try:
+                answers = await self.provider.ask(queries)
+            except Exception as error:
+                failure = classify(error, provider=name)
+                await self._commits.commit(lambda: calls.fail(call_id, failure, self._clock.now()))
+                raise CallError(failure) from error
+            await self._commits.commit(
+                lambda: calls.finish(call_id, name, answers, self._clock.now())
+            )
+        finally:
+            self._calls_under_way -= 1
+            self._calls_ended += 1
+            async with self._call_ended:
+                self._call_ended.notify_all()
         return answers

@@ -186,7 +186,6 @@ def test_only_so_many_redirects_are_followed() -> None:
         "javascript:alert(1)",
         "data:text/html,x",
         "http://",
-        "http:///x",
         "http://[::1",
         "http://[bad]/",
         "http://acme.example:99999/",
@@ -196,7 +195,6 @@ def test_only_so_many_redirects_are_followed() -> None:
         "http://a..b/",
         "https://exa mple.com/",
         "http://\udcff\udcfe.example/",
-        "http://xn--/",
     ],
 )
 def test_a_redirect_to_what_is_no_web_address_is_the_mistake_of_the_site(location: str) -> None:

@@ -143,3 +143,16 @@ def test_the_examples_in_docstrings_hold(module):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_a_body_that_comes_after_its_head_is_read_on_a_connection_that_closes(sandbox):
+    body = b"preset=none"
+    head = (
+        b"POST /_sandbox/faults HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    with sandbox.raw(head, timeout=5) as connection:
+        # The counters answer on another connection: by then the head alone has been read.
+        assert sandbox.ask("/_sandbox/calls", host="127.0.0.1").status == 200
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")

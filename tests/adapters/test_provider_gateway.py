@@ -1,0 +1,368 @@
+"""The way to a provider: bulk calls, kept answers, rows before calls, and who is told what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resources.adapters.ledger.calls import Budget
+from resources.adapters.ledger.commits import CommitQueue
+from resources.adapters.ledger.ledger import Ledger
+from resources.adapters.network import NetworkCheck
+from resources.adapters.provider_gateway import CallPolicy, ProviderGateway
+from resources.core.config import FetchSettings
+from resources.core.errors import CallError, Failure, FailureKind
+from resources.core.models import Candidate, CompanyQuery, RawAnswer
+from resources.core.retry import RetryPolicy
+from tests.support.ledgers import open_at, sqlite_url
+from tests.support.time import NOW, ManualClock, until
+
+Answers = Mapping[str, RawAnswer | Failure]
+Ask = Callable[[Sequence[CompanyQuery]], Awaitable[Answers]]
+
+
+def _answer(domain: str, credits: float = 1.0) -> RawAnswer:
+    return RawAnswer(f'"{domain}"'.encode(), "https://api.example/", NOW, credits)
+
+
+@dataclass
+class FakeProvider:
+    """Answers everything, or what the script says; looks into the ledger while it is asked."""
+
+    ledger: Ledger
+    script: list[Ask] = field(default_factory=list)
+    name: str = "pdl"
+    is_paid: bool = True
+    bulk_size: int = 3
+    asked: list[list[str]] = field(default_factory=list)
+    rows_while_asked: list[dict[str, list[tuple[Any, Any]]]] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+    async def ask(self, queries: Sequence[CompanyQuery]) -> Answers:
+        domains = [query.domain for query in queries]
+        self.asked.append(domains)
+        self.rows_while_asked.append(
+            {
+                domain: [
+                    (row["state"], row["answered_at"]) for row in self.ledger.calls.story(domain)
+                ]
+                for domain in domains
+            }
+        )
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            if self.script:
+                return await self.script.pop(0)(queries)
+            await asyncio.sleep(0)
+            return {domain: _answer(domain) for domain in domains}
+        finally:
+            self.in_flight -= 1
+
+    def read(self, query: CompanyQuery, answer: RawAnswer) -> Sequence[Candidate]:
+        return []
+
+
+def _fails(kind: FailureKind) -> Ask:
+    async def ask(queries: Sequence[CompanyQuery]) -> Answers:
+        raise CallError(Failure(kind, "why", provider="pdl"))
+
+    return ask
+
+
+def _says(**answers: RawAnswer | Failure) -> Ask:
+    async def ask(queries: Sequence[CompanyQuery]) -> Answers:
+        return {f"{name}.example": answer for name, answer in answers.items()}
+
+    return ask
+
+
+class _Way:
+    """A gateway with all it stands on."""
+
+    def __init__(self, folder: Path, **provider: Any) -> None:
+        # The second connection is what the provider looks through: it sees committed rows only.
+        self.ledger = open_at(sqlite_url(folder))
+        self.outside = open_at(sqlite_url(folder))
+        self.provider = FakeProvider(self.outside, **provider)
+        self.clock = ManualClock()
+        self.commits = CommitQueue(self.ledger.database, 50)
+
+    def gateway(
+        self,
+        *,
+        concurrency: int = 8,
+        attempts: int = 1,
+        fresh_s: float = 1000,
+        max_credits: float | None = None,
+    ) -> ProviderGateway:
+        return ProviderGateway(
+            self.provider,
+            self.ledger,
+            self.commits,
+            NetworkCheck(FetchSettings(connect_to="127.0.0.1:9"), self.clock),
+            self.clock,
+            CallPolicy(concurrency, RetryPolicy(attempts, 0.0, 0.0), fresh_s, 1.0),
+            Budget("scope", max_credits),
+            "worker",
+            Random(0),
+        )
+
+    def close(self) -> None:
+        self.commits.close()
+        self.ledger.close()
+        self.outside.close()
+
+
+def _run(
+    way: _Way, gateway: ProviderGateway, *names: str
+) -> dict[str, RawAnswer | Failure | BaseException]:
+    async def run() -> dict[str, RawAnswer | Failure | BaseException]:
+        domains = [f"{name}.example" for name in names]
+        found = await asyncio.gather(
+            *(gateway.answer(CompanyQuery(domain)) for domain in domains), return_exceptions=True
+        )
+        await gateway.close()
+        return dict(zip(names, found, strict=True))
+
+    return asyncio.run(asyncio.wait_for(run(), 20))
+
+
+@pytest.fixture
+def way(tmp_path: Path):  # type: ignore[no-untyped-def]
+    made = _Way(tmp_path)
+    yield made
+    made.close()
+
+
+def test_many_domains_fill_calls_up_to_the_bulk_size(way: _Way) -> None:
+    found = _run(way, way.gateway(), *"abcdefgh")
+    assert [len(call) for call in way.provider.asked] == [3, 3, 2]
+    assert found == {name: _answer(f"{name}.example") for name in "abcdefgh"}
+
+
+@settings(max_examples=15, deadline=None)
+@given(names=st.sets(st.integers(0, 99), min_size=1), bulk=st.integers(1, 20))
+def test_everybody_gets_their_own_answer(names: set[int], bulk: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        way = _Way(Path(folder), bulk_size=bulk)
+        found = _run(way, way.gateway(), *(str(name) for name in names))
+        assert found == {str(name): _answer(f"{name}.example") for name in names}
+        assert sorted(domain for call in way.provider.asked for domain in call) == sorted(
+            f"{name}.example" for name in names
+        )
+        assert all(len(call) <= bulk for call in way.provider.asked)
+        way.close()
+
+
+def test_a_domain_that_two_ask_for_is_asked_once(way: _Way) -> None:
+    async def run() -> list[Any]:
+        gateway = way.gateway()
+        return await asyncio.gather(*(gateway.answer(CompanyQuery("a.example")) for _ in range(5)))
+
+    assert asyncio.run(run()) == [_answer("a.example")] * 5
+    assert way.provider.asked == [["a.example"]]
+
+
+def test_a_call_is_committed_before_it_is_sent(way: _Way) -> None:
+    _run(way, way.gateway(), "a", "b")
+    assert way.provider.rows_while_asked == [
+        {"a.example": [("asked", None)], "b.example": [("asked", None)]}
+    ]
+    (row,) = way.outside.calls.story("a.example")
+    assert (row["state"], row["outcome"]) == ("match", "answered")
+
+
+def test_an_answer_is_committed_before_anybody_gets_it(way: _Way) -> None:
+    async def run() -> None:
+        gateway = way.gateway()
+        answer = await gateway.answer(CompanyQuery("a.example"))
+        assert way.outside.calls.find("pdl", ["a.example"], 0) == {"a.example": answer}
+
+    asyncio.run(run())
+
+
+def test_kept_answers_are_not_asked_for_again_while_fresh(way: _Way) -> None:
+    way.provider.script = [_says(a=_answer("a.example"), b=RawAnswer(None, "https://x/", NOW))]
+    first = _run(way, way.gateway(), "a", "b")
+    assert _run(way, way.gateway(), "a", "b", "c") == {**first, "c": _answer("c.example")}
+    assert way.provider.asked == [["a.example", "b.example"], ["c.example"]]
+    way.clock.advance(1001)
+    _run(way, way.gateway(), "a")
+    assert way.provider.asked[-1] == ["a.example"]
+
+
+def test_an_answer_that_was_lost_in_a_kill_is_in_doubt_and_asked_for_again(way: _Way) -> None:
+    async def killed(queries: Sequence[CompanyQuery]) -> Answers:
+        await asyncio.Event().wait()
+        return {}
+
+    async def run() -> None:
+        way.provider.script = [killed]
+        gateway = way.gateway()
+        waiting = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
+        await until(lambda: way.provider.in_flight == 1)
+        await gateway.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(run())
+    (row,) = way.outside.calls.story("a.example")
+    assert (row["state"], row["answered_at"]) == ("asked", None)
+    assert _run(way, way.gateway(), "a") == {"a": _answer("a.example")}
+
+
+def test_one_who_stops_waiting_does_not_take_the_answer_from_the_others(way: _Way) -> None:
+    async def run() -> None:
+        gateway = way.gateway()
+        leaves = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
+        stays = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
+        await asyncio.sleep(0)
+        leaves.cancel()
+        assert await stays == _answer("b.example")
+
+    asyncio.run(run())
+    assert way.outside.calls.find("pdl", ["a.example"], 0)  # paid for, so kept
+
+
+def test_only_so_many_calls_are_under_way_at_a_time(tmp_path: Path) -> None:
+    way = _Way(tmp_path, bulk_size=1)
+    _run(way, way.gateway(concurrency=2), *"abcdefgh")
+    assert way.provider.most_in_flight == 2
+    way.close()
+
+
+# -- failures ---------------------------------------------------------------------------------
+
+
+def test_a_failed_call_fails_all_it_asked_for_and_is_noted(way: _Way) -> None:
+    way.provider.script = [_fails(FailureKind.HTTP_5XX)]
+    found = _run(way, way.gateway(), "a", "b")
+    assert {answer.kind for answer in found.values()} == {FailureKind.HTTP_5XX}  # type: ignore[union-attr]
+    (row,) = way.outside.calls.story("a.example")
+    assert (row["state"], row["outcome"]) == ("failed", "http_5xx")
+
+
+def test_each_try_of_a_call_has_a_row_of_its_own(way: _Way) -> None:
+    way.provider.script = [_fails(FailureKind.TIMEOUT), _fails(FailureKind.CONNECT)]
+    assert _run(way, way.gateway(attempts=3), "a") == {"a": _answer("a.example")}
+    assert len(way.provider.asked) == 3
+    assert way.outside.calls.spent("scope") == {"pdl": (3, 1.0)}
+
+
+def test_one_failed_item_does_not_fail_the_others_and_is_asked_for_again(way: _Way) -> None:
+    broken = Failure(FailureKind.HTTP_5XX, "only this one", provider="pdl")
+    way.provider.script = [_says(a=_answer("a.example"), b=broken)]
+    assert _run(way, way.gateway(), "a", "b") == {"a": _answer("a.example"), "b": broken}
+    assert _run(way, way.gateway(), "a", "b")["b"] == _answer("b.example")
+    assert way.provider.asked == [["a.example", "b.example"], ["b.example"]]
+
+
+def test_an_item_that_the_provider_left_out_is_a_failure_and_no_hang(way: _Way) -> None:
+    way.provider.script = [_says(a=_answer("a.example"))]
+    found = _run(way, way.gateway(), "a", "b")
+    assert found["a"] == _answer("a.example")
+    assert isinstance(found["b"], Failure)
+    assert found["b"].kind is FailureKind.MALFORMED
+
+
+@pytest.mark.parametrize("kind", [FailureKind.AUTH, FailureKind.QUOTA_EXHAUSTED])
+def test_a_provider_that_needs_a_person_is_not_asked_again_in_this_run(
+    way: _Way, kind: FailureKind
+) -> None:
+    async def run() -> None:
+        way.provider.script = [_fails(kind)]
+        gateway = way.gateway(attempts=3)
+        for name in ("a", "b", "c"):
+            answer = await gateway.answer(CompanyQuery(f"{name}.example"))
+            assert isinstance(answer, Failure)
+            assert answer.kind is kind
+
+    asyncio.run(run())
+    assert way.provider.asked == [["a.example"]]
+    assert _run(way, way.gateway(), "a") == {"a": _answer("a.example")}  # a new run asks again
+
+
+def test_an_item_that_says_the_credits_are_used_up_closes_the_provider_too(way: _Way) -> None:
+    async def run() -> None:
+        empty = Failure(FailureKind.QUOTA_EXHAUSTED, "no credits", provider="pdl")
+        way.provider.script = [_says(a=empty)]
+        gateway = way.gateway()
+        assert await gateway.answer(CompanyQuery("a.example")) == empty
+        assert await gateway.answer(CompanyQuery("b.example")) == empty
+
+    asyncio.run(run())
+    assert way.provider.asked == [["a.example"]]
+
+
+def test_a_closed_provider_still_gives_what_was_kept(way: _Way) -> None:
+    _run(way, way.gateway(), "a")
+
+    async def run() -> RawAnswer | Failure:
+        way.provider.script = [_fails(FailureKind.AUTH)]
+        gateway = way.gateway()
+        await gateway.answer(CompanyQuery("b.example"))
+        return await gateway.answer(CompanyQuery("a.example"))
+
+    assert asyncio.run(run()) == _answer("a.example")
+
+
+def test_an_unforeseen_exception_of_a_provider_is_a_bug_and_its_call_is_noted(way: _Way) -> None:
+    async def explode(queries: Sequence[CompanyQuery]) -> Answers:
+        raise ZeroDivisionError("oops")
+
+    way.provider.script = [explode, explode]
+    found = _run(way, way.gateway(), "a")["a"]
+    assert isinstance(found, Failure)
+    assert (found.kind, found.provider) == (FailureKind.BUG, "pdl")
+    assert way.outside.calls.story("a.example")[0]["outcome"] == "bug"
+
+
+# -- money ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize("limit", [0, 1, 2, 4, 5, 7, 20])
+def test_the_budget_is_used_up_to_its_last_credit_and_never_beyond(
+    way: _Way, limit: int, concurrency: int
+) -> None:
+    found = _run(way, way.gateway(max_credits=limit, concurrency=concurrency), *"abcdefghij")
+    kinds = [answer.kind for answer in found.values() if isinstance(answer, Failure)]
+    assert kinds == [FailureKind.BUDGET_EXHAUSTED] * max(0, 10 - limit)
+    spent = way.outside.calls.spent("scope")
+    assert spent.get("pdl", (0, 0.0))[1] == min(limit, 10)
+
+
+def test_what_calls_under_way_turn_out_not_to_cost_is_spent_on_others(way: _Way) -> None:
+    async def nobody_is_known(queries: Sequence[CompanyQuery]) -> Answers:
+        await asyncio.sleep(0)
+        return {query.domain: RawAnswer(None, "https://x/", NOW) for query in queries}
+
+    way.provider.script = [nobody_is_known] * 3
+    found = _run(way, way.gateway(max_credits=3), *"abcdefghijkl")
+    assert not [answer for answer in found.values() if isinstance(answer, Failure)]
+    assert way.outside.calls.spent("scope") == {"pdl": (4, 3.0)}
+
+
+def test_what_was_bought_before_the_budget_ran_out_is_not_lost(way: _Way) -> None:
+    found = _run(way, way.gateway(max_credits=2), "a", "b", "c")
+    bought = {name for name, answer in found.items() if isinstance(answer, RawAnswer)}
+    assert len(bought) == 2
+
+
+def test_free_providers_know_no_budget(tmp_path: Path) -> None:
+    way = _Way(tmp_path, is_paid=False)
+    way.provider.script = [_says(a=_answer("a.example", 0.0))]
+    assert _run(way, way.gateway(max_credits=0), "a") == {"a": _answer("a.example", 0.0)}
+    way.close()

@@ -1,0 +1,301 @@
+"""One site: its home page settles it; what was fetched is never fetched again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+import pytest
+
+from resources.adapters.connector import guarded_session
+from resources.adapters.extraction_pool import ExtractionPool
+from resources.adapters.fetcher import Fetcher
+from resources.adapters.ledger.commits import CommitQueue
+from resources.adapters.network import NetworkCheck
+from resources.adapters.robots import Robots
+from resources.adapters.site_visit import SiteVisit
+from resources.adapters.store import Store
+from resources.core.config import FetchSettings
+from resources.core.errors import Failure, FailureKind
+from resources.core.models import CompanyQuery, DomainTask, Settled, State
+from tests.support.ledgers import open_at, sqlite_url
+from tests.support.raw_server import RawServer, Step, hang, redirect, reply, reset, then
+from tests.support.time import NOW, ManualClock, ManualSleep, until
+
+TASK = DomainTask(CompanyQuery("acme.example", country="DE"), "a-00001")
+HOME = b"""<html><head><title>Acme</title></head><body><h1>Acme GmbH</h1>
+<a href="/about">About us</a> <a href="/contact">Contact</a> <a href="/imprint">Imprint</a>
+</body></html>"""
+NO_ROBOTS = reply(b"", "404 Not Found")
+Script = Mapping[str, Step | Sequence[Step]]
+
+
+def _page(title: str) -> bytes:
+    return reply(f"<html><title>{title}</title><body>{title} of Acme</body></html>".encode())
+
+
+SITE: dict[str, Step | Sequence[Step]] = {
+    "/robots.txt": NO_ROBOTS,
+    "/": reply(HOME),
+    "/about": _page("About"),
+    "/contact": _page("Contact"),
+    "/imprint": _page("Imprint"),
+}
+
+
+class _Visits:
+    """What visits need, on one server and one home folder."""
+
+    def __init__(self, server: RawServer, folder: Path, stack: AsyncExitStack) -> None:
+        self.server = server
+        self.ledger = open_at(sqlite_url(folder))
+        stack.callback(self.ledger.close)
+        self.commits = CommitQueue(self.ledger.database, 10)
+        stack.callback(self.commits.close)
+        self.store = Store(folder / "store")
+        self.clock = ManualClock()
+        self._stack = stack
+        self._pool: ExtractionPool | None = None
+
+    async def visit(self, **limits: Any) -> SiteVisit:
+        """A phase's work, as a new run would have it."""
+        values: dict[str, Any] = {
+            "connect_to": self.server.address,
+            "allow_networks": ("127.0.0.0/8",),
+            "attempts": 1,
+            "read_timeout": 5,
+        }
+        settings = FetchSettings(**{**values, **limits})
+        if self._pool is None:
+            self._pool = await self._stack.enter_async_context(ExtractionPool(1))
+        session = await self._stack.enter_async_context(guarded_session(settings, "x"))
+        fetcher = Fetcher(session, settings, self.clock, Random(0), ManualSleep())
+        return SiteVisit(
+            fetcher,
+            Robots(fetcher, self.ledger, self.commits, self.clock, settings.robots_ttl),
+            NetworkCheck(settings, self.clock),
+            self._pool,
+            self.ledger,
+            self.commits,
+            self.store,
+            self.clock,
+            settings,
+        )
+
+
+@asynccontextmanager
+async def _visits(folder: Path, script: Script) -> AsyncIterator[_Visits]:
+    async with RawServer(script) as server, AsyncExitStack() as stack:
+        yield _Visits(server, folder, stack)
+
+
+def _in(folder: Path, script: Script, play: Callable[[_Visits], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        async with _visits(folder, script) as visits:
+            return await play(visits)
+
+    return asyncio.run(asyncio.wait_for(run(), 40))
+
+
+def _attempt(folder: Path, script: Script, **limits: Any) -> Settled | Failure:
+    async def play(visits: _Visits) -> Settled | Failure:
+        return await (await visits.visit(**limits)).attempt(TASK)
+
+    outcome: Settled | Failure = _in(folder, script, play)
+    return outcome
+
+
+def _content(outcome: Settled | Failure) -> dict[str, Any]:
+    assert isinstance(outcome, Settled), outcome
+    assert outcome.state is State.SUCCEEDED, outcome
+    assert outcome.payload is not None
+    content: dict[str, Any] = orjson.loads(outcome.payload)
+    return content
+
+
+def test_a_site_is_its_home_page_and_the_pages_that_tell_about_the_company(
+    tmp_path: Path,
+) -> None:
+    content = _content(_attempt(tmp_path, SITE))
+    assert content["site"] == "https://acme.example/"
+    assert content["failed"] == []
+    titles = [page["page"]["title"] for page in content["pages"]]
+    assert titles[0] == "Acme"
+    assert sorted(titles[1:]) == ["About", "Contact", "Imprint"]
+    for page in content["pages"]:
+        assert Store(tmp_path / "store").read_body(page["body_hash"])
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "kind"),
+    [
+        (reply(b"gone", "404 Not Found"), State.NOT_FOUND, FailureKind.NOT_FOUND),
+        (reply(b"gone", "410 Gone"), State.NOT_FOUND, FailureKind.GONE),
+        (reply(b"no", "403 Forbidden"), State.REFUSED, FailureKind.HTTP_4XX),
+        (
+            reply(b"%PDF-1.7", content_type="application/pdf"),
+            State.REFUSED,
+            FailureKind.UNSUPPORTED_CONTENT,
+        ),
+    ],
+)
+def test_the_home_page_settles_the_site(
+    tmp_path: Path, step: Step, state: State, kind: FailureKind
+) -> None:
+    outcome = _attempt(tmp_path, {**SITE, "/": step})
+    assert isinstance(outcome, Settled)
+    assert (outcome.state, outcome.kind) == (state, kind)
+    assert outcome.payload is None
+    assert outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        (reset, FailureKind.CONNECT),
+        (reply(b"", "500 Oops"), FailureKind.HTTP_5XX),
+        (reply(b"x" * 5000), FailureKind.TOO_LARGE),
+        (redirect("/"), FailureKind.MALFORMED),
+        (redirect("http://127.0.0.9/"), FailureKind.BLOCKED_ADDRESS),
+    ],
+)
+def test_a_home_page_that_cannot_be_had_is_a_failure(
+    tmp_path: Path, step: Step, kind: FailureKind
+) -> None:
+    outcome = _attempt(tmp_path, {**SITE, "/": step}, max_body_bytes=4000)
+    assert isinstance(outcome, Failure), outcome
+    assert outcome.kind is kind
+
+
+def test_a_robots_file_that_forbids_the_home_page_is_obeyed(tmp_path: Path) -> None:
+    async def play(visits: _Visits) -> Settled | Failure:
+        outcome = await (await visits.visit()).attempt(TASK)
+        assert set(visits.server.paths) == {"/robots.txt"}
+        return outcome
+
+    script = {**SITE, "/robots.txt": reply(b"User-agent: *\nDisallow: /\n")}
+    outcome = _in(tmp_path, script, play)
+    assert outcome.kind is FailureKind.ROBOTS
+
+
+def test_a_page_that_robots_forbid_is_left_out_and_said_so(tmp_path: Path) -> None:
+    script = {**SITE, "/robots.txt": reply(b"User-agent: *\nDisallow: /about\n")}
+    content = _content(_attempt(tmp_path, script))
+    assert [(item["url"], item["kind"]) for item in content["failed"]] == [
+        ("https://acme.example/about", "robots")
+    ]
+    assert len(content["pages"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        (reset, "connect"),
+        (reply(b"", "503 Down"), "http_5xx"),
+        (reply(b"no", "404 Not Found"), "http_404"),
+        (then(reply(b"half", length=999), reset), "connect"),
+    ],
+)
+def test_another_page_that_fails_does_not_unsettle_the_site(
+    tmp_path: Path, step: Step, kind: str
+) -> None:
+    content = _content(_attempt(tmp_path, {**SITE, "/contact": step}))
+    assert [item["kind"] for item in content["failed"]] == [kind]
+    assert len(content["pages"]) == 3
+
+
+def test_other_pages_that_never_answer_do_not_use_up_the_time_of_the_domain(
+    tmp_path: Path,
+) -> None:
+    script = {**SITE, "/about": hang, "/contact": hang}
+    content = _content(_attempt(tmp_path, script, domain_timeout=2))
+    assert [item["kind"] for item in content["failed"]] == ["timeout", "timeout"]
+    assert [page["page"]["title"] for page in content["pages"]] == ["Acme", "Imprint"]
+
+
+def test_copies_of_a_page_under_other_addresses_are_kept_once(tmp_path: Path) -> None:
+    script = {"/robots.txt": NO_ROBOTS, "*": reply(HOME)}
+    assert len(_content(_attempt(tmp_path, script))["pages"]) == 1
+
+
+def test_only_so_many_pages_are_fetched(tmp_path: Path) -> None:
+    assert len(_content(_attempt(tmp_path, SITE, pages_per_site=2))["pages"]) == 2
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    assert len(_content(_attempt(alone, SITE, pages_per_site=1))["pages"]) == 1
+
+
+def test_plain_http_and_www_are_tried_where_the_first_form_cannot_be_reached(
+    tmp_path: Path,
+) -> None:
+    # https and http look alike on the wire here; what differs is the connection.
+    script = {**SITE, "/robots.txt": [reset, NO_ROBOTS]}
+    content = _content(_attempt(tmp_path, script))
+    assert content["site"] == "http://acme.example/"
+    folder = tmp_path / "www"
+    folder.mkdir()
+    script = {**SITE, "/robots.txt": [reset, reset, NO_ROBOTS]}
+    assert _content(_attempt(folder, script))["site"] == "https://www.acme.example/"
+
+
+def test_an_interrupted_visit_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    async def play(visits: _Visits) -> None:
+        first = await visits.visit(connections_per_host=1)
+        interrupted = asyncio.ensure_future(first.attempt(TASK))
+        await until(lambda: "/imprint" in visits.server.paths)
+        interrupted.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await interrupted
+        before = visits.server.paths
+        kept = visits.ledger.pages.of_domain("acme.example")
+        assert "https://acme.example/" in kept
+        outcome = await (await visits.visit()).attempt(replace(TASK, rounds=1))
+        content = _content(outcome)
+        assert len(content["pages"]) == 4
+        after = visits.server.paths
+        for row in kept.values():
+            path = row.url.removeprefix("https://acme.example")
+            assert after[path] == before[path], f"{path} was fetched again"
+        assert after["/robots.txt"] == 1
+        assert after["/imprint"] == 2
+
+    _in(tmp_path, {**SITE, "/imprint": [hang, _page("Imprint")]}, play)
+
+
+def test_a_domain_that_is_to_be_refreshed_is_fetched_anew(tmp_path: Path) -> None:
+    async def play(visits: _Visits) -> None:
+        visit = await visits.visit()
+        await visit.attempt(TASK)
+        visits.clock.advance(1)
+        await visit.attempt(replace(TASK, last_settled_at=NOW + 1))
+        assert visits.server.paths["/"] == 2
+
+    _in(tmp_path, SITE, play)
+
+
+def test_a_stored_page_that_went_bad_is_fetched_again_and_mended(tmp_path: Path) -> None:
+    async def play(visits: _Visits) -> None:
+        visit = await visits.visit(pages_per_site=1)
+        await visit.attempt(TASK)
+        for path in (visits.store.root / "bodies").rglob("*.zst"):
+            path.write_bytes(b"spoilt")
+        for _ in range(2):
+            assert len(_content(await visit.attempt(TASK))["pages"]) == 1
+        assert visits.server.paths["/"] == 2
+
+    _in(tmp_path, SITE, play)
+
+
+def test_the_same_site_gives_the_same_result(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    outcomes = []
+    for folder in folders:
+        folder.mkdir()
+        outcomes.append(_attempt(folder, SITE))
+    assert outcomes[0] == outcomes[1]
