@@ -5,12 +5,11 @@ from typing import Any
 
 from dagster import Definitions, in_process_executor
 
-from pipeline_assets import checks, jobs
+from pipeline_assets import checks, jobs, schedules
 from pipeline_assets.company_directory import company_directory
 from pipeline_assets.company_profiles import company_profiles
 from pipeline_assets.domain_batches import domain_batches
 from pipeline_assets.enriched_companies import enriched_companies
-from pipeline_assets.schedules import refresh_stale
 from pipeline_assets.scraped_pages import scraped_pages
 from resources.dagster_resource import PipelineResource
 
@@ -27,7 +26,7 @@ def build_definitions(resource_overrides: Mapping[str, Any] | None = None) -> De
         ],
         asset_checks=checks.ALL,
         jobs=jobs.ALL,
-        schedules=[refresh_stale],
+        schedules=schedules.ALL,
         resources={"pipeline": PipelineResource(), **(resource_overrides or {})},
         executor=in_process_executor,
     )

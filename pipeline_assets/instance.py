@@ -18,6 +18,7 @@ from dagster import (
     ExecuteInProcessResult,
     RunsFilter,
 )
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from pipeline_assets.partitions import BATCHES, RANGE_END, RANGE_START
 from resources.adapters.ledger.workers import ProcessIdentity, current_process, is_process_gone
@@ -71,18 +72,21 @@ class Runs:
     def run(self, job: str, tags: Mapping[str, str]) -> str | None:
         """Run a job to its end here. Returns None, or in one line why it failed."""
         identity = current_process()
-        result = self._definitions.resolve_job_def(job).execute_in_process(
-            run_config=_QUIET,
-            instance=self._instance,
-            raise_on_error=False,
-            tags={
-                HOST_TAG: identity.host,
-                BOOT_TAG: identity.boot_id,
-                PID_TAG: str(identity.pid),
-                STARTED_TAG: str(identity.process_started),
-                **tags,
-            },
-        )
+        try:
+            result = self._definitions.resolve_job_def(job).execute_in_process(
+                run_config=_QUIET,
+                instance=self._instance,
+                raise_on_error=False,
+                tags={
+                    HOST_TAG: identity.host,
+                    BOOT_TAG: identity.boot_id,
+                    PID_TAG: str(identity.pid),
+                    STARTED_TAG: str(identity.process_started),
+                    **tags,
+                },
+            )
+        except DagsterExecutionInterruptedError:
+            raise KeyboardInterrupt from None
         return None if result.success else _why_failed(result)
 
     def run_range(self, job: str, start: str, end: str, tags: Mapping[str, str]) -> str | None:

@@ -7,6 +7,7 @@ What is settled costs nothing: a second call does no work.
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -65,6 +66,7 @@ class Invocation:
 
     Args:
         say: Told one line when something begins or is worth knowing.
+        stop: Once set, nothing more is begun.
         only: Work on this phase alone.
     """
 
@@ -74,12 +76,14 @@ class Invocation:
         instance: DagsterInstance,
         runs: Runs,
         say: Callable[[str], None],
+        stop: threading.Event,
         only: Phase | None = None,
     ) -> None:
         self._platform = platform
         self._instance = instance
         self._runs = runs
         self._say = say
+        self._stop = stop
         self._only = only
         self._scope = str(uuid.uuid4())
         self._seconds: dict[Phase, float] = {}
@@ -106,7 +110,8 @@ class Invocation:
                 break
             if pause_s >= 1:
                 self._say(f"Waiting {pause_s:.0f} s until the next domains are due.")
-            time.sleep(pause_s)
+            self._stop.wait(pause_s)
+            self._check_stop()
             tags = {SCOPE_TAG: self._scope, DUE_ONLY_TAG: "true"}
         return self._outcome(report, keys)
 
@@ -151,7 +156,12 @@ class Invocation:
         spent = time.monotonic() - started
         self._seconds[Phase.PROFILE_BUILD] = self._seconds.get(Phase.PROFILE_BUILD, 0.0) + spent
 
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+
     def _report(self, failure: str | None) -> None:
+        self._check_stop()
         if failure is not None:
             self._failures.append(failure)
             self._say(failure)

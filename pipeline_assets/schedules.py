@@ -1,4 +1,4 @@
-"""A schedule, off by default, that works again on what has become stale."""
+"""Schedules, off by default, that work again on what has become stale; one for each phase."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dagster import (
     DefaultScheduleStatus,
     RunRequest,
+    ScheduleDefinition,
     ScheduleEvaluationContext,
     SkipReason,
     schedule,
@@ -17,34 +18,43 @@ from pipeline_assets.partitions import BATCHES, RANGE_END, RANGE_START
 from pipeline_assets.recording import REFRESH_TAG
 from resources.core.batches import contiguous_ranges
 from resources.core.config import load_settings
+from resources.core.models import Phase
 from resources.platform import Platform
 
 
-@schedule(
-    name="refresh_stale",
-    cron_schedule="0 3 * * *",
-    target="*",
-    default_status=DefaultScheduleStatus.STOPPED,
-    description="Every night: batches in which a settled domain is older than "
-    "PIPELINE_REFRESH_AFTER are worked on again; what is fresh costs nothing.",
-)
-def refresh_stale(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
+def _refresh(name: str, phase: Phase, cron: str) -> ScheduleDefinition:
+    @schedule(
+        name=name,
+        cron_schedule=cron,
+        job=JOB_OF[phase],
+        default_status=DefaultScheduleStatus.STOPPED,
+        description=f"Every night: batches in which {phase} settled a domain longer ago than "
+        "PIPELINE_REFRESH_AFTER are worked on again; what is fresh costs nothing.",
+    )
+    def refresh(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
+        stale = _stale_batches(phase)
+        all_keys = BATCHES.get_partition_keys(dynamic_partitions_store=context.instance)
+        known = [key for key in all_keys if key in stale]
+        if not known:
+            yield SkipReason("nothing is stale")
+        for start, end in contiguous_ranges(all_keys, known):
+            yield RunRequest(
+                run_key=f"{start}:{end}:{context.scheduled_execution_time}",
+                tags={RANGE_START: start, RANGE_END: end, REFRESH_TAG: "true"},
+            )
+
+    return refresh
+
+
+def _stale_batches(phase: Phase) -> set[str]:
     platform = Platform.open(load_settings())
     try:
-        now = platform.clock.now()
-        all_keys = BATCHES.get_partition_keys(dynamic_partitions_store=context.instance)
-        asked = 0
-        for phase, job in JOB_OF.items():
-            stale = platform.ledger.work.stale_batches(phase, now - platform.settings.refresh_after)
-            known = [key for key in all_keys if key in stale]
-            for start, end in contiguous_ranges(all_keys, known):
-                asked += 1
-                yield RunRequest(
-                    run_key=f"{phase}:{start}:{end}:{context.scheduled_execution_time}",
-                    job_name=job.name,
-                    tags={RANGE_START: start, RANGE_END: end, REFRESH_TAG: "true"},
-                )
-        if not asked:
-            yield SkipReason("nothing is stale")
+        stale_before = platform.clock.now() - platform.settings.refresh_after
+        return platform.ledger.work.stale_batches(phase, stale_before)
     finally:
         platform.close()
+
+
+refresh_companies = _refresh("refresh_companies", Phase.COMPANY_ENRICHMENT, "0 2 * * *")
+refresh_pages = _refresh("refresh_pages", Phase.PAGE_SCRAPING, "0 3 * * *")
+ALL = [refresh_companies, refresh_pages]

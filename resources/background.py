@@ -7,6 +7,7 @@ consumer stops early (Ctrl-C, a cancelled run), the stream is closed in order: i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sys
 import threading
@@ -57,7 +58,7 @@ def iterate_in_thread(make: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(pump())
-        except BaseException as raised:  # handed over to the consumer
+        except BaseException as raised:  # noqa: BLE001  # handed over to the consumer
             error = raised
         items.put(_End(error))
 
@@ -74,10 +75,9 @@ def iterate_in_thread(make: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
             yield item.value
     finally:
         if thread.is_alive():
-            try:
+            # It may have ended by itself just now.
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(task.cancel)
-            except RuntimeError:
-                pass  # The loop ended by itself just now.
         thread.join()
 
 
@@ -93,6 +93,6 @@ def _next(items: queue.SimpleQueue[_Item[T] | _End]) -> _Item[T] | _End:
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     if sys.platform == "win32":
         return None
-    import uvloop
+    import uvloop  # noqa: PLC0415  # is not there on Windows
 
     return uvloop.new_event_loop

@@ -68,7 +68,7 @@ async def phase_events(
         agent = user_agent(settings.fetch, parts.version)
         session = await stack.enter_async_context(guarded_session(settings.fetch, agent))
         network = NetworkCheck(settings.fetch, clock)
-        random = Random(worker_id)
+        random = Random(worker_id)  # noqa: S311  # jitter
         work: PhaseWork
         if phase is Phase.PAGE_SCRAPING:
             fetcher = Fetcher(session, settings.fetch, clock, random)

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import httpx
 import orjson
 
 from resources.adapters.clock import SystemClock
 from resources.adapters.ledger import open_ledger
-from resources.adapters.list_reader import ListError
 from resources.adapters.providers.registry import build_providers
 from resources.core.config import Settings
-from resources.core.errors import UsageError
-from resources.ingest import read_domains
+from resources.ingest import ListContent
 
 _PART = 5_000
 
 
-def show(settings: Settings, file: Path, column: str | None, *, as_json: bool) -> int:
+def show(settings: Settings, content: ListContent, *, as_json: bool) -> int:
     """Print what a run would ask for. Nothing is written, sent or spent."""
-    try:
-        domains = sorted(read_domains(file, column))
-    except ListError as error:
-        raise UsageError(str(error)) from error
+    domains = sorted(content.members)
     clock = SystemClock()
     client = httpx.AsyncClient()  # never used for a call: it only completes the providers
     rows = []

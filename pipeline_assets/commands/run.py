@@ -10,20 +10,27 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline_assets.commands import estimate, summary
+from pipeline_assets.commands.interrupts import EXIT_CODE as INTERRUPTED
+from pipeline_assets.commands.interrupts import Interrupts
 from pipeline_assets.commands.opening import SANDBOX_FOLDER
 from pipeline_assets.commands.progress import Progress
 from pipeline_assets.commands.sandbox_process import point_settings_at, sandbox_server
+from resources.adapters.ledger.lists import IngestReport
 from resources.adapters.providers.registry import paid_providers
 from resources.core.config import Settings, load_settings
 from resources.core.errors import UsageError
 from resources.core.models import Phase
-from resources.ingest import ingest
+from resources.ingest import read_list, take_in
 from resources.platform import Platform
 
+if TYPE_CHECKING:
+    from pipeline_assets.invocation import Outcome
+
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-SETTLED, UNSETTLED, INTERRUPTED = 0, 1, 130
+SETTLED, UNSETTLED = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,59 +64,58 @@ def run(request: Request) -> int:
     only = _phase(request.only)
     file = request.file.absolute()
     with ExitStack() as stack:
-        _check_readable(file)
+        content = read_list(file, name=request.name, column=request.column)
         _set_up_sandbox(request, file, stack)
         settings = _settings(request)
         if request.dry_run:
-            return estimate.show(settings, file, request.column, as_json=request.as_json)
+            return estimate.show(settings, content, as_json=request.as_json)
         _ask_for_limit(settings)
         platform = stack.enter_context(_opened(settings))
-        report = ingest(
-            platform.ledger,
-            platform.clock,
-            file,
-            name=request.name,
-            column=request.column,
-            batch_size=settings.batch_size,
-        )
+        report = take_in(platform.ledger, platform.clock, content, settings.batch_size)
         progress = stack.enter_context(Progress(platform, is_quiet=request.as_json))
         progress.say(summary.taken_in(report))
-        return _drive(platform, request, report, only, wait_s, progress, started)
-
-
-def _drive(
-    platform: Platform,
-    request: Request,
-    report: object,
-    only: Phase | None,
-    wait_s: float,
-    progress: Progress,
-    started: float,
-) -> int:
-    # Dagster is heavy to import: only after everything that can be refused has been.
-    from dagster._core.errors import DagsterExecutionInterruptedError
-
-    from pipeline_assets.definitions import build_definitions
-    from pipeline_assets.instance import Runs, open_instance
-    from pipeline_assets.invocation import Invocation
-
-    with open_instance(platform.settings) as instance:
-        invocation = Invocation(
-            platform, instance, Runs(instance, build_definitions()), progress.say, only
-        )
+        interrupts = stack.enter_context(_interrupts(platform))
         try:
-            outcome = invocation.run(report, wait_s)  # type: ignore[arg-type]
-        except (KeyboardInterrupt, DagsterExecutionInterruptedError):
-            progress.stop()
-            print(summary.interrupted(request.file), file=sys.stderr)
+            outcome = _drive(platform, report, only, wait_s, progress, interrupts)
+        except KeyboardInterrupt:
+            outcome = None
+        progress.stop()
+        if outcome is None or interrupts.requested.is_set():
+            print(summary.interrupted(), file=sys.stderr)
             return INTERRUPTED
-    progress.stop()
     seconds = time.monotonic() - started
     if request.as_json:
         print(summary.as_json(platform, outcome, seconds))
     else:
         summary.show(platform, outcome, seconds, is_sandbox=_is_sandbox(request))
     return SETTLED if outcome.is_settled else UNSETTLED
+
+
+def _interrupts(platform: Platform) -> Interrupts:
+    workers = platform.ledger.workers
+    return Interrupts(
+        lambda: workers.end_of_process(platform.clock.now(), "interrupted"),
+        summary.interrupted(),
+    )
+
+
+def _drive(
+    platform: Platform,
+    report: IngestReport,
+    only: Phase | None,
+    wait_s: float,
+    progress: Progress,
+    interrupts: Interrupts,
+) -> Outcome:
+    # Dagster is heavy to import: only after everything that can be refused has been.
+    from pipeline_assets.definitions import build_definitions
+    from pipeline_assets.instance import Runs, open_instance
+    from pipeline_assets.invocation import Invocation
+
+    with open_instance(platform.settings) as instance:
+        runs = Runs(instance, build_definitions())
+        invocation = Invocation(platform, instance, runs, progress.say, interrupts.requested, only)
+        return invocation.run(report, wait_s)
 
 
 def parse_duration(text: str) -> float:
@@ -131,11 +137,6 @@ def _phase(text: str | None) -> Phase | None:
         return Phase(text.upper())
     except ValueError:
         raise UsageError(f"--only {text!r} is no phase; phases: {', '.join(Phase)}.") from None
-
-
-def _check_readable(file: Path) -> None:
-    if not file.exists():
-        raise UsageError(f"There is no file {file}. Give the path of a CSV, TSV or text file.")
 
 
 def _is_sandbox(request: Request) -> bool:

@@ -33,7 +33,8 @@ def sandbox_server(arguments: Sequence[str]) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         line = process.stdout.readline()
         if not line.startswith(_READY):
             raise UsageError(f"The sandbox did not start: {process.stderr.read().strip()}")

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import resource
+import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline_assets.invocation import Outcome
 from resources.adapters.ledger.lists import IngestReport
 from resources.core.errors import RULES, FailureKind
 from resources.core.models import Phase, State
 from resources.directory import ASSET as DIRECTORY
 from resources.platform import Platform
+
+if TYPE_CHECKING:
+    from pipeline_assets.invocation import Outcome
 
 _ORDER = (
     State.SUCCEEDED,
@@ -39,11 +41,11 @@ def taken_in(report: IngestReport) -> str:
     )
 
 
-def interrupted(file: Path) -> str:
+def interrupted() -> str:
     """What to read after Ctrl-C."""
     return (
         "Stopped. Everything finished so far is kept; the same command goes on from there:\n"
-        f"  pipeline run {file}"
+        f"  {shlex.join(['pipeline', *sys.argv[1:]])}"
     )
 
 

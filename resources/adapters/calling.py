@@ -1,4 +1,4 @@
-"""One outgoing call with its request tier of retries; tenacity does the loop, `core.retry` decides."""
+"""One outgoing call with its request tier of retries: tenacity loops, `core.retry` decides."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     return reversed(links)
 
 
-def _kind_of(error: BaseException) -> FailureKind | None:
+def _kind_of(error: BaseException) -> FailureKind | None:  # noqa: PLR0911, PLR0912  # a table
     match error:
         case BlockedAddressError():
             return FailureKind.BLOCKED_ADDRESS

@@ -37,7 +37,10 @@ class _OneAddressResolver(AbstractResolver):
         self._port = port
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        self,
+        host: str,
+        port: int = 0,  # noqa: ARG002
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002
     ) -> list[ResolveResult]:
         is_v6 = ":" in self._host
         return [
@@ -170,8 +173,15 @@ class _PlainTransport(httpx.AsyncBaseTransport):
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.url = request.url.copy_with(scheme="http")
-        return await self._inner.handle_async_request(request)
+        sent = httpx.Request(
+            request.method,
+            request.url.copy_with(scheme="http"),
+            headers=request.headers,
+            stream=request.stream,
+            extensions=request.extensions,
+        )
+        # The original stays as it is: the evidence names the address that was asked for.
+        return await self._inner.handle_async_request(sent)
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -117,7 +117,7 @@ class ProviderGateway:
             for future in futures.values():
                 future.cancel()
             raise
-        except Exception as error:  # handed on to everybody who waits for it
+        except Exception as error:  # noqa: BLE001  # handed on to everybody who waits for it
             for future in futures.values():
                 future.set_exception(error)
             return

@@ -203,7 +203,7 @@ class BatchRunner:
                 outcome = await self._work.attempt(task)
         except LeaseLost:
             raise
-        except Exception as error:  # one bad domain never ends a batch
+        except Exception as error:  # noqa: BLE001  # one bad domain never ends a batch
             if isinstance(error, TimeoutError) and timer.expired():
                 message = f"the limit of {limit:g} s for one domain was reached (domain_timeout)"
                 outcome = Failure(FailureKind.TIMEOUT, message)

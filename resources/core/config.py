@@ -1,4 +1,4 @@
-"""All settings, in one class: environment prefix `PIPELINE_`, nested with `__`, and `pipeline.toml`.
+"""All settings, in one class: environment (`PIPELINE_`, nested with `__`) and `pipeline.toml`.
 
 Each value says its unit, range and meaning; a wrong one is refused at start with the variable's
 name and what would be right (`load_settings`). Secrets are `SecretStr`. No other module reads the
@@ -201,8 +201,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         toml = TomlConfigSettingsSource(settings_cls, toml_file=_toml_file())
         return init_settings, env_settings, toml

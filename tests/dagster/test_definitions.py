@@ -15,18 +15,20 @@ from dagster import (
     Failure,
     RetryRequested,
     RunRequest,
+    ScheduleDefinition,
     build_schedule_context,
 )
 
 from pipeline_assets.definitions import build_definitions
 from pipeline_assets.failures import as_dagster
 from pipeline_assets.partitions import PHASE_PER_RUN, PROFILES_PER_RUN
-from pipeline_assets.schedules import refresh_stale
+from pipeline_assets.schedules import ALL, refresh_companies, refresh_pages
 from resources.core.batches import batch_key
 from resources.core.config import load_settings
 from resources.core.errors import PipelinePhaseError
-from resources.core.models import Phase
-from resources.ingest import ingest
+from resources.core.models import Phase, Settled, State
+from resources.core.rounds import RoundPolicy, after_attempt
+from resources.ingest import read_list, take_in
 from resources.platform import Platform
 from tests.support.processes import write_list
 
@@ -113,10 +115,12 @@ def test_only_what_a_wait_can_mend_is_tried_again(
         assert "3 of 50 domains" in str(raised.description)
 
 
-def _tick(instance: DagsterInstance, at: float) -> list[RunRequest]:
+def _tick(
+    instance: DagsterInstance, at: float, schedule: ScheduleDefinition = refresh_pages
+) -> list[RunRequest]:
     moment = datetime.fromtimestamp(at, UTC)
     with build_schedule_context(instance=instance, scheduled_execution_time=moment) as context:
-        return list(refresh_stale.evaluate_tick(context).run_requests or [])
+        return list(schedule.evaluate_tick(context).run_requests or [])
 
 
 def test_the_refresh_schedule_is_off_and_asks_for_what_is_stale(
@@ -124,10 +128,10 @@ def test_the_refresh_schedule_is_off_and_asks_for_what_is_stale(
 ) -> None:
     monkeypatch.setenv("PIPELINE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PIPELINE_REFRESH_AFTER", "3600")
-    assert refresh_stale.default_status is DefaultScheduleStatus.STOPPED
+    assert {one.default_status for one in ALL} == {DefaultScheduleStatus.STOPPED}
     platform = Platform.open(load_settings())
     source = write_list(tmp_path / "six.csv", [f"company-{n}.example" for n in range(6)])
-    ingest(platform.ledger, platform.clock, source, batch_size=2)
+    take_in(platform.ledger, platform.clock, read_list(source), batch_size=2)
     keys = [batch_key("six", number) for number in (1, 2, 3)]
     with DagsterInstance.local_temp(str(tmp_path)) as instance:
         instance.add_dynamic_partitions("batches", keys)
@@ -136,8 +140,10 @@ def test_the_refresh_schedule_is_off_and_asks_for_what_is_stale(
         _settle(platform, keys[0], now - 7200)
         _settle(platform, keys[2], now - 60)
         requests = _tick(instance, now)
+        assert _tick(instance, now, refresh_companies) == []
     platform.close()
-    assert [request.job_name for request in requests] == ["scrape_pages"]
+    assert refresh_pages.job_name == "scrape_pages"
+    assert len(requests) == 1
     tags = requests[0].tags
     assert tags["dagster/asset_partition_range_start"] == keys[0]
     assert tags["dagster/asset_partition_range_end"] == keys[0]
@@ -146,9 +152,6 @@ def test_the_refresh_schedule_is_off_and_asks_for_what_is_stale(
 
 def _settle(platform: Platform, key: str, at: float) -> None:
     """Settle every domain of a batch in PAGE_SCRAPING at a given time."""
-    from resources.core.models import Settled, State
-    from resources.core.rounds import RoundPolicy, after_attempt
-
     ledger = platform.ledger
     worker = ledger.workers.begin(Phase.PAGE_SCRAPING, None, at)
     for task in ledger.work.claim(worker, Phase.PAGE_SCRAPING, [key], 100, at, at):

@@ -34,15 +34,13 @@ def _in_doubt(home: Path) -> int:
         return int(ledger.execute(query).fetchone()[0])
 
 
-def _kill_when(process: subprocess.Popen[str], home: Path, phase: str, count: int) -> None:
-    """SIGKILL as soon as so many domains of a phase are settled."""
+def wait_until_settled(process: subprocess.Popen[str], home: Path, phase: str, count: int) -> None:
+    """Return as soon as so many domains of a phase are settled."""
     deadline = time.monotonic() + 120
     while _settled(home, phase) < count:
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline, "it did not get that far"
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(timeout=30)
 
 
 def _run(internet: Sandbox, source: Path) -> tuple[str, ...]:
@@ -56,7 +54,9 @@ def test_two_kills_lose_nothing_and_buy_nothing_twice(tmp_path: Path) -> None:
         in_doubt = 0
         for phase, count in (("COMPANY_ENRICHMENT", 40), ("PAGE_SCRAPING", 60)):
             with started_pipeline(*_run(internet, source), home=home) as process:
-                _kill_when(process, home, phase, count)
+                wait_until_settled(process, home, phase, count)
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait(timeout=30)
             in_doubt += _in_doubt(home)
         stored = _stored_pages(home)
         done = pipeline(*_run(internet, source), home=home)

@@ -8,6 +8,7 @@ under load, commits grow up to `checkpoint_interval` writes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -73,7 +74,7 @@ class CommitQueue:
             with self._database.write():
                 for write in group:
                     results.append(write.operation())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # handed to whoever waits for it
             if len(group) == 1:
                 _answer(group[0], error=error)
                 return
@@ -94,7 +95,6 @@ def _answer(write: _Write, *, result: Any = None, error: BaseException | None = 
         else:
             write.future.set_result(result)
 
-    try:
+    # Where the loop has ended meanwhile, what was committed stays committed.
+    with contextlib.suppress(RuntimeError):
         write.loop.call_soon_threadsafe(resolve)
-    except RuntimeError:
-        pass  # The loop has ended; what was committed stays committed.

@@ -73,13 +73,15 @@ class Database:
         if open_connection is not None:
             yield open_connection
             return
-        with self.engine.connect().execution_options(**{WRITES: True}) as connection:
-            with connection.begin():
-                self._local.connection = connection
-                try:
-                    yield connection
-                finally:
-                    self._local.connection = None
+        with (
+            self.engine.connect().execution_options(**{WRITES: True}) as connection,
+            connection.begin(),
+        ):
+            self._local.connection = connection
+            try:
+                yield connection
+            finally:
+                self._local.connection = None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -1,4 +1,4 @@
-"""The door into the ledger: opens the database, brings its schema up to date, hands out its parts."""
+"""The door into the ledger: opens the database, migrates its schema, hands out its parts."""
 
 from __future__ import annotations
 

@@ -137,6 +137,22 @@ class Workers:
                 .values(ended_at=now, end_reason=reason)
             )
 
+    def end_of_process(self, now: float, reason: str) -> None:
+        """End all workers of this very process, and give their claims back untouched."""
+        me = current_process()
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(workers.c.id).where(
+                    workers.c.host == me.host,
+                    workers.c.boot_id == me.boot_id,
+                    workers.c.pid == me.pid,
+                    workers.c.process_started == me.process_started,
+                    workers.c.ended_at.is_(None),
+                )
+            ).all()
+        for row in rows:
+            self.end(row.id, now, reason)
+
     def bury_dead(self, now: float) -> list[str]:
         """End workers that are certainly dead, or whose lease has run out.
 
