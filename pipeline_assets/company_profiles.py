@@ -15,6 +15,7 @@ from dagster import (
 from pipeline_assets import reporting
 from pipeline_assets.dagster_records import Upstream, log_partition
 from pipeline_assets.enriched_companies import enriched_companies
+from pipeline_assets.failures import UNFORESEEN
 from pipeline_assets.partitions import BATCHES, PROFILES_PER_RUN
 from pipeline_assets.scraped_pages import scraped_pages
 from resources.dagster_resource import PipelineResource
@@ -29,6 +30,7 @@ UPSTREAM = ("enriched_companies", "scraped_pages")
     backfill_policy=PROFILES_PER_RUN,
     deps=[enriched_companies, scraped_pages],
     output_required=False,
+    retry_policy=UNFORESEEN,
     group_name="companies",
     kinds={"parquet"},
     owners=["team:data"],

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dagster import Failure, MetadataValue, RetryRequested
+from dagster import Backoff, Failure, MetadataValue, RetryPolicy, RetryRequested
 
-from resources.core.errors import PipelinePhaseError
+from resources.core.errors import LeaseLost, PipelinePhaseError
+
+# For what nobody foresaw (a bug, a database that went away): soon, twice more, then a person.
+UNFORESEEN = RetryPolicy(max_retries=2, delay=5, backoff=Backoff.EXPONENTIAL)
 
 
 def as_dagster(
@@ -32,3 +35,11 @@ def as_dagster(
     request = RetryRequested(max_retries=max_retries, seconds_to_wait=max(wait_s, 0.1))
     request.__cause__ = failure
     return request
+
+
+def taken_over(error: LeaseLost) -> Failure:
+    """What to raise when another worker has taken the domains over: it goes on, this run ends."""
+    return Failure(
+        description=f"{error}. What this run settled is kept; the other worker goes on.",
+        allow_retries=False,
+    )

@@ -24,8 +24,8 @@ from pipeline_assets.partitions import BATCHES, RANGE_END, RANGE_START
 from resources.adapters.ledger.workers import ProcessIdentity, current_process, is_process_gone
 from resources.core.config import PROJECT_ROOT, Settings
 
-HOST_TAG, BOOT_TAG = "pipeline/host", "pipeline/boot"
-PID_TAG, STARTED_TAG = "pipeline/pid", "pipeline/process_started"
+# Which process works on a run, as host/boot id/pid/start time: whether it is gone can be told.
+PROCESS_TAG = "pipeline/process"
 _UNENDED = [
     DagsterRunStatus.STARTED,
     DagsterRunStatus.STARTING,
@@ -71,19 +71,14 @@ class Runs:
 
     def run(self, job: str, tags: Mapping[str, str]) -> str | None:
         """Run a job to its end here. Returns None, or in one line why it failed."""
-        identity = current_process()
+        me = current_process()
+        process = f"{me.host}/{me.boot_id}/{me.pid}/{me.process_started}"
         try:
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 run_config=_QUIET,
                 instance=self._instance,
                 raise_on_error=False,
-                tags={
-                    HOST_TAG: identity.host,
-                    BOOT_TAG: identity.boot_id,
-                    PID_TAG: str(identity.pid),
-                    STARTED_TAG: str(identity.process_started),
-                    **tags,
-                },
+                tags={PROCESS_TAG: process, **tags},
             )
         except DagsterExecutionInterruptedError:
             raise KeyboardInterrupt from None
@@ -124,9 +119,8 @@ def _why_failed(result: ExecuteInProcessResult) -> str:
 
 def _identity_of(tags: Mapping[str, str]) -> ProcessIdentity | None:
     try:
-        return ProcessIdentity(
-            tags[HOST_TAG], tags[BOOT_TAG], int(tags[PID_TAG]), float(tags[STARTED_TAG])
-        )
+        host, boot_id, pid, started = tags[PROCESS_TAG].rsplit("/", 3)
+        return ProcessIdentity(host, boot_id, int(pid), float(started))
     except (KeyError, ValueError):
         return None
 

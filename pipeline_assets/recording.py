@@ -15,11 +15,11 @@ from dagster import AssetCheckEvaluation, AssetExecutionContext
 
 from pipeline_assets import reporting
 from pipeline_assets.dagster_records import Upstream, log_partition
-from pipeline_assets.failures import as_dagster
+from pipeline_assets.failures import as_dagster, taken_over
 from resources.adapters import tables
 from resources.artifact_writer import ASSET_OF, MANIFEST_ASSET, Written
 from resources.core.batch_runner import BatchSettled, BatchStarted, PassEnded
-from resources.core.errors import RULES, FailureKind, PipelinePhaseError
+from resources.core.errors import RULES, FailureKind, LeaseLost, PipelinePhaseError
 from resources.core.models import Phase
 from resources.core.redaction import redact
 from resources.core.tallies import sentence, sum_up
@@ -53,14 +53,19 @@ def run_phase(context: AssetExecutionContext, pipeline: PipelineResource, phase:
         platform.ledger.work.make_due(phase, keys)
     ended: PassEnded | None = None
     scope = tags.get(SCOPE_TAG, context.run.run_id)
-    for event in platform.run_phase(phase, keys, run_id=context.run.run_id, scope=scope):
-        match event:
-            case BatchStarted(key, number, total, unsettled):
-                context.log.info(f"Processing batch {number}/{total} ({unsettled} domains): {key}")
-            case BatchSettled():
-                recorder.record(event)
-            case PassEnded():
-                ended = event
+    try:
+        for event in platform.run_phase(phase, keys, run_id=context.run.run_id, scope=scope):
+            match event:
+                case BatchStarted(key, number, total, unsettled):
+                    context.log.info(
+                        f"Processing batch {number}/{total} ({unsettled} domains): {key}"
+                    )
+                case BatchSettled():
+                    recorder.record(event)
+                case PassEnded():
+                    ended = event
+    except LeaseLost as error:
+        raise taken_over(error) from error
     if ended is not None and ended.unsettled:
         recorder.record_unsettled(ended)
         settings = platform.settings
@@ -99,9 +104,8 @@ class _Recorder:
             code_version=CODE_VERSIONS[self._phase],
         )
         seconds, self._since = time.monotonic() - self._since, time.monotonic()
-        credits = sum(row.get("credits", 0.0) for row in written.preview)
         root = str(self._platform.store.root)
-        metadata = reporting.phase_metadata(event.tally, seconds, credits)
+        metadata = reporting.phase_metadata(event.tally, seconds, written.credits)
         log_partition(
             self._context,
             event.key,

@@ -34,12 +34,14 @@ class Written:
         schema: Its columns.
         preview: Its first rows.
         fill: Share of rows that have a value, by column, 0 to 1.
+        credits: What the rows' answers have cost, whenever they were bought.
     """
 
     artifact: Artifact
     schema: pa.Schema
     preview: Sequence[dict[str, Any]]
     fill: dict[str, float]
+    credits: float
 
 
 class ArtifactWriter:
@@ -84,7 +86,8 @@ class ArtifactWriter:
         artifact = Artifact(asset, batch_key, path, len(rows), version, fingerprint, at)
         if artifact != known:
             self._ledger.artifacts.save(artifact)
-        return Written(artifact, schema, rows[:PREVIEW_ROWS], _fill(rows, schema))
+        credits = sum(row.get("credits") or 0.0 for row in rows)
+        return Written(artifact, schema, rows[:PREVIEW_ROWS], _fill(rows, schema), credits)
 
 
 def _fill(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> dict[str, float]:

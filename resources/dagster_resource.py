@@ -24,7 +24,7 @@ class PipelineResource(ConfigurableResource):  # type: ignore[type-arg]
     _logged: set[tuple[str, str]] = PrivateAttr(default_factory=set)
 
     @contextmanager
-    def yield_for_execution(self, context: InitResourceContext) -> Iterator[Any]:
+    def yield_for_execution(self, context: InitResourceContext) -> Iterator[Any]:  # noqa: ARG002
         self._platform = Platform.open(load_settings())
         try:
             yield self

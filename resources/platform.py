@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from resources.adapters import log_redaction
 from resources.adapters.clock import SystemClock
 from resources.adapters.ledger import Ledger, open_ledger
 from resources.adapters.store import Store
@@ -43,6 +44,7 @@ class Platform:
             UsageError: something can't be opened; says what and why.
         """
         remember(settings.secrets())
+        log_redaction.install()
         return cls(settings, open_ledger(settings), Store(settings.home / "store"), SystemClock())
 
     def close(self) -> None:

@@ -238,8 +238,27 @@ def test_one_who_stops_waiting_does_not_take_the_answer_from_the_others(way: _Wa
 
 def test_only_so_many_calls_are_under_way_at_a_time(tmp_path: Path) -> None:
     way = _Way(tmp_path, bulk_size=1)
-    _run(way, way.gateway(concurrency=2), *"abcdefgh")
+
+    async def run() -> None:
+        go = asyncio.Event()
+
+        async def held(queries: Sequence[CompanyQuery]) -> Answers:
+            await go.wait()
+            return {query.domain: _answer(query.domain) for query in queries}
+
+        way.provider.script = [held] * 8
+        gateway = way.gateway(concurrency=2)
+        waiting = [
+            asyncio.ensure_future(gateway.answer(CompanyQuery(f"{name}.example")))
+            for name in "abcdefgh"
+        ]
+        await until(lambda: way.provider.in_flight == 2)
+        go.set()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(run())
     assert way.provider.most_in_flight == 2
+    assert len(way.provider.asked) == 8
     way.close()
 
 

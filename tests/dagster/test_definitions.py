@@ -20,12 +20,12 @@ from dagster import (
 )
 
 from pipeline_assets.definitions import build_definitions
-from pipeline_assets.failures import as_dagster
+from pipeline_assets.failures import UNFORESEEN, as_dagster, taken_over
 from pipeline_assets.partitions import PHASE_PER_RUN, PROFILES_PER_RUN
 from pipeline_assets.schedules import ALL, refresh_companies, refresh_pages
 from resources.core.batches import batch_key
 from resources.core.config import load_settings
-from resources.core.errors import PipelinePhaseError
+from resources.core.errors import LeaseLost, PipelinePhaseError
 from resources.core.models import Phase, Settled, State
 from resources.core.rounds import RoundPolicy, after_attempt
 from resources.ingest import read_list, take_in
@@ -69,6 +69,15 @@ def test_every_asset_says_what_it_is() -> None:
 
 def test_profiles_take_another_number_of_batches_a_run_than_their_parents() -> None:
     assert PHASE_PER_RUN.max_partitions_per_run != PROFILES_PER_RUN.max_partitions_per_run
+
+
+def test_only_unforeseen_crashes_are_left_to_the_retry_policy() -> None:
+    definitions = build_definitions()
+    for name in ("enriched_companies", "scraped_pages", "company_profiles"):
+        op = definitions.resolve_assets_def(AssetKey(name)).op
+        assert op.retry_policy == UNFORESEEN
+    lost = taken_over(LeaseLost("worker 1 was declared dead"))
+    assert lost.allow_retries is False
 
 
 def test_definitions_can_be_built_twice_with_other_resources() -> None:

@@ -145,12 +145,7 @@ def test_upstream_of_an_asset_without_records_is_empty(story: Story) -> None:
 
 
 def test_a_run_left_by_a_killed_process_is_closed(story: Story) -> None:
-    tags = {
-        "pipeline/host": socket.gethostname(),
-        "pipeline/boot": "another boot",
-        "pipeline/pid": "1",
-        "pipeline/process_started": "0.0",
-    }
+    tags = {"pipeline/process": f"{socket.gethostname()}/another boot/1/0.0"}
     job = build_definitions().resolve_job_def("write_directory")
     run = story.instance.create_run_for_job(job, tags=tags)
     runs = Runs(story.instance, build_definitions())
