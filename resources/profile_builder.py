@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 
 from resources.adapters.ledger import Ledger
-from resources.adapters.ledger.work import StoredResult
+from resources.adapters.ledger.work_queries import StoredResult
 from resources.adapters.store import Store
 from resources.artifact_writer import ASSET_OF, ArtifactWriter, Written
 from resources.core.extract import from_json

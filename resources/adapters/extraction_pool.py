@@ -53,7 +53,7 @@ class _Process:
     async def start(cls) -> _Process:
         ours, theirs = socket.socketpair()
         with theirs:
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 [
                     sys.executable,
                     "-m",

@@ -1,4 +1,4 @@
-"""The process that extracts pages, one at a time: started by `extraction_pool`, talks over a socket.
+"""The process that extracts pages, one at a time; `extraction_pool` starts it and asks by socket.
 
 A page's parser runs here and not in the worker that holds claims: a page that crashes or stalls it
 costs that page alone, and the other core has something to do.

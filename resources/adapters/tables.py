@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from resources.adapters.ledger.work import StoredResult
+from resources.adapters.ledger.work_queries import StoredResult
 
 _TIME = pa.timestamp("ms", tz="UTC")
 _TEXTS = pa.list_(pa.string())

@@ -151,6 +151,7 @@ def _handshake_with(answer: bytes) -> FailureKind:
     return one
 
 
+@pytest.mark.may_skip  # needs the openssl program
 def test_a_certificate_that_nobody_vouches_for_is_a_certificate_failure(
     self_signed: ssl.SSLContext,
 ) -> None:

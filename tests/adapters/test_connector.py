@@ -323,6 +323,7 @@ def test_no_cookie_is_kept_and_no_proxy_of_the_environment_is_used(
     assert [request.headers.get("cookie") for request in server.requests][::2] == [None, None]
 
 
+@pytest.mark.may_skip  # needs the openssl program
 def test_certificates_are_checked(self_signed: ssl.SSLContext) -> None:
     async def run() -> FailureKind:
         async with RawServer({"*": reply()}, tls=self_signed) as server:

@@ -1,52 +1,29 @@
-"""The rows of work: one per phase and domain. Claims, results and counts are queries on them."""
+"""The rows of work: one per phase and domain; claiming them, and writing what came of it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 import zstandard
-from sqlalchemy import Connection, Row, Select, and_, case, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, or_, select, update
 
-from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, members, results, work, workers
+from resources.adapters.ledger.work_queries import UNSETTLED_VALUES, WorkQueries, in_parts
 from resources.core.errors import Failure, FailureKind, LeaseLost
-from resources.core.models import UNSETTLED, CompanyQuery, DomainTask, Phase, State
+from resources.core.models import CompanyQuery, DomainTask, Phase, State
 from resources.core.rounds import Change
-from resources.core.tallies import Tally, TallyRow, tally
 
 # Once this many workers have died with a domain in hand it is worked on alone, so that the next
 # death is certainly its own doing (`workers.DEATHS_ALONE_BEFORE_QUARANTINE`).
 DEATHS_BEFORE_ALONE = 2
-KEYS_PER_QUERY = 5_000
-_UNSETTLED = [state.value for state in UNSETTLED]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredResult:
-    """A domain's newest result in a phase, and its state today."""
-
-    domain: str
-    state: State
-    kind: str | None
-    reason: str | None
-    payload: bytes | None
-    settled_at: float | None
-    not_before: float
-    rounds: int
-
-
-class Work:
-    """Claims, results and counts."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    # -- claims ---------------------------------------------------------------------------------
+class Work(WorkQueries):
+    """Claims and results: everything that changes rows of work."""
 
     def claim(
         self,
@@ -72,7 +49,7 @@ class Work:
         found: dict[str, Row[Any]] = {}
         with self._database.write() as connection:
             _require_alive(connection, worker_id)
-            for keys in _in_parts(batch_keys):
+            for keys in in_parts(batch_keys):
                 query = _claimable(phase, keys, due_before, alone=alone)
                 while (missing := wanted - len(found)) > 0:
                     rows = connection.execute(query.limit(missing)).all()
@@ -160,14 +137,14 @@ class Work:
         """Let all unsettled domains of the batches that nobody holds wait, without a round."""
         changed = 0
         with self._database.write() as connection:
-            for keys in _in_parts(batch_keys):
+            for keys in in_parts(batch_keys):
                 mine = select(members.c.domain).where(members.c.batch_key.in_(keys))
                 changed += connection.execute(
                     update(work)
                     .where(
                         work.c.phase == phase,
                         work.c.domain.in_(mine),
-                        work.c.state.in_(_UNSETTLED),
+                        work.c.state.in_(UNSETTLED_VALUES),
                         work.c.claimed_by.is_(None),
                         # What waits for a reason of its own keeps that reason.
                         or_(work.c.kind.is_(None), work.c.kind == failure.kind),
@@ -185,7 +162,7 @@ class Work:
     def make_due(self, phase: Phase, batch_keys: Sequence[str]) -> None:
         """Let waiting domains be tried at once, but for waits that the other side asked for."""
         with self._database.write() as connection:
-            for keys in _in_parts(batch_keys):
+            for keys in in_parts(batch_keys):
                 mine = select(members.c.domain).where(members.c.batch_key.in_(keys))
                 connection.execute(
                     update(work)
@@ -204,14 +181,14 @@ class Work:
         """Make settled domains that are stale pending again; their results are kept till then."""
         changed = 0
         with self._database.write() as connection:
-            for keys in _in_parts(batch_keys):
+            for keys in in_parts(batch_keys):
                 mine = select(members.c.domain).where(members.c.batch_key.in_(keys))
                 changed += connection.execute(
                     update(work)
                     .where(
                         work.c.phase == phase,
                         work.c.domain.in_(mine),
-                        work.c.state.not_in(_UNSETTLED),
+                        work.c.state.not_in(UNSETTLED_VALUES),
                         work.c.settled_at < settled_before,
                     )
                     .values(
@@ -225,78 +202,6 @@ class Work:
                     )
                 ).rowcount
         return changed
-
-    def stale_batches(self, phase: Phase, settled_before: float) -> set[str]:
-        """Batches with a domain that settled before a time (epoch seconds)."""
-        with self._database.read() as connection:
-            rows = connection.execute(
-                select(members.c.batch_key)
-                .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
-                .where(work.c.state.not_in(_UNSETTLED), work.c.settled_at < settled_before)
-                .distinct()
-            )
-            return set(rows.scalars())
-
-    # -- queries --------------------------------------------------------------------------------
-
-    def tallies(self, phase: Phase, batch_keys: Sequence[str]) -> dict[str, Tally]:
-        """Counts per batch; every key asked for is in the answer."""
-        grouped: dict[str, list[TallyRow]] = {key: [] for key in batch_keys}
-        is_held = case((work.c.claimed_by.is_not(None), 1), else_=0)
-        with self._database.read() as connection:
-            for keys in _in_parts(batch_keys):
-                rows = connection.execute(
-                    select(
-                        members.c.batch_key,
-                        work.c.state,
-                        work.c.kind,
-                        func.count().label("n"),
-                        func.sum(is_held).label("held"),
-                        func.sum(work.c.revision).label("revisions"),
-                        func.min(work.c.not_before).label("not_before"),
-                    )
-                    .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
-                    .where(members.c.batch_key.in_(keys))
-                    .group_by(members.c.batch_key, work.c.state, work.c.kind)
-                )
-                for row in rows:
-                    grouped[row.batch_key].append(
-                        TallyRow(
-                            State(row.state),
-                            row.kind,
-                            row.n,
-                            int(row.held),
-                            int(row.revisions),
-                            row.not_before,
-                        )
-                    )
-        return {key: tally(rows) for key, rows in grouped.items()}
-
-    def results(self, phase: Phase, batch_key: str) -> list[StoredResult]:
-        """Every domain of a batch in its order, with its newest result (None where none)."""
-        with self._database.read() as connection:
-            rows = connection.execute(
-                _results_query(phase)
-                .where(members.c.batch_key == batch_key)
-                .order_by(members.c.position)
-            ).all()
-        return [_stored(row) for row in rows]
-
-    def result(self, phase: Phase, domain: str) -> StoredResult | None:
-        """One domain's newest result and state, or None when it is in no list."""
-        with self._database.read() as connection:
-            row = connection.execute(
-                _results_query(phase).where(work.c.domain == domain).limit(1)
-            ).first()
-        return _stored(row) if row else None
-
-    def history(self, domain: str) -> list[Mapping[str, object]]:
-        """All that happened to a domain, oldest first."""
-        with self._database.read() as connection:
-            rows = connection.execute(
-                select(events).where(events.c.domain == domain).order_by(events.c.at, events.c.id)
-            )
-            return [dict(row._mapping) for row in rows]
 
     def record_profiles(self, states: Mapping[str, tuple[State, str | None]], now: float) -> None:
         """Write where the domains of a batch stand in PROFILE_BUILD (built as one, not claimed)."""
@@ -335,48 +240,13 @@ def _claimable(
         .outerjoin(holder, holder.c.id == work.c.claimed_by)
         .where(
             members.c.batch_key.in_(batch_keys),
-            work.c.state.in_(_UNSETTLED),
+            work.c.state.in_(UNSETTLED_VALUES),
             work.c.not_before < due_before,
             or_(work.c.claimed_by.is_(None), holder.c.ended_at.is_not(None)),
             is_suspect if alone else ~is_suspect,
         )
         .order_by(members.c.batch_key, members.c.position)
         .with_for_update(skip_locked=True, of=work)
-    )
-
-
-def _results_query(phase: Phase) -> Select[tuple[object, ...]]:
-    return (
-        select(
-            work.c.domain,
-            work.c.state,
-            work.c.kind,
-            work.c.reason,
-            work.c.settled_at,
-            work.c.not_before,
-            work.c.rounds,
-            results.c.payload,
-        )
-        .select_from(members)
-        .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
-        .outerjoin(
-            results, and_(results.c.domain == work.c.domain, results.c.phase == work.c.phase)
-        )
-    )
-
-
-def _stored(row: object) -> StoredResult:
-    values = row._mapping  # type: ignore[attr-defined]
-    payload = values["payload"]
-    return StoredResult(
-        domain=values["domain"],
-        state=State(values["state"]),
-        kind=values["kind"],
-        reason=values["reason"],
-        payload=zstandard.decompress(payload) if payload is not None else None,
-        settled_at=values["settled_at"],
-        not_before=values["not_before"],
-        rounds=values["rounds"],
     )
 
 
@@ -414,8 +284,3 @@ def _record_event(
             stack=failure.stack if failure and failure.kind is FailureKind.BUG else None,
         )
     )
-
-
-def _in_parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(keys), KEYS_PER_QUERY):
-        yield keys[start : start + KEYS_PER_QUERY]

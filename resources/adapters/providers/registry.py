@@ -1,4 +1,4 @@
-"""Builds the providers of the chain that can be used: those without a key they need are left out."""
+"""Builds the providers of the chain that can be used; one without a key it needs is left out."""
 
 from __future__ import annotations
 

@@ -1,0 +1,149 @@
+"""Questions about the rows of work: counts, results, and what happened to a domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import zstandard
+from sqlalchemy import Select, and_, case, func, select
+
+from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.schema import events, members, results, work
+from resources.core.models import UNSETTLED, Phase, State
+from resources.core.tallies import Tally, TallyRow, tally
+
+KEYS_PER_QUERY = 5_000
+UNSETTLED_VALUES = [state.value for state in UNSETTLED]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A domain's newest result in a phase, and its state today."""
+
+    domain: str
+    state: State
+    kind: str | None
+    reason: str | None
+    payload: bytes | None
+    settled_at: float | None
+    not_before: float
+    rounds: int
+
+
+class WorkQueries:
+    """Counts and results; changes nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def stale_batches(self, phase: Phase, settled_before: float) -> set[str]:
+        """Batches with a domain that settled before a time (epoch seconds)."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(members.c.batch_key)
+                .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
+                .where(work.c.state.not_in(UNSETTLED_VALUES), work.c.settled_at < settled_before)
+                .distinct()
+            )
+            return set(rows.scalars())
+
+    def tallies(self, phase: Phase, batch_keys: Sequence[str]) -> dict[str, Tally]:
+        """Counts per batch; every key asked for is in the answer."""
+        grouped: dict[str, list[TallyRow]] = {key: [] for key in batch_keys}
+        is_held = case((work.c.claimed_by.is_not(None), 1), else_=0)
+        with self._database.read() as connection:
+            for keys in in_parts(batch_keys):
+                rows = connection.execute(
+                    select(
+                        members.c.batch_key,
+                        work.c.state,
+                        work.c.kind,
+                        func.count().label("n"),
+                        func.sum(is_held).label("held"),
+                        func.sum(work.c.revision).label("revisions"),
+                        func.min(work.c.not_before).label("not_before"),
+                    )
+                    .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
+                    .where(members.c.batch_key.in_(keys))
+                    .group_by(members.c.batch_key, work.c.state, work.c.kind)
+                )
+                for row in rows:
+                    grouped[row.batch_key].append(
+                        TallyRow(
+                            State(row.state),
+                            row.kind,
+                            row.n,
+                            int(row.held),
+                            int(row.revisions),
+                            row.not_before,
+                        )
+                    )
+        return {key: tally(rows) for key, rows in grouped.items()}
+
+    def results(self, phase: Phase, batch_key: str) -> list[StoredResult]:
+        """Every domain of a batch in its order, with its newest result (None where none)."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                _results_query(phase)
+                .where(members.c.batch_key == batch_key)
+                .order_by(members.c.position)
+            ).all()
+        return [_stored(row) for row in rows]
+
+    def result(self, phase: Phase, domain: str) -> StoredResult | None:
+        """One domain's newest result and state, or None when it is in no list."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                _results_query(phase).where(work.c.domain == domain).limit(1)
+            ).first()
+        return _stored(row) if row else None
+
+    def history(self, domain: str) -> list[Mapping[str, object]]:
+        """All that happened to a domain, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(events).where(events.c.domain == domain).order_by(events.c.at, events.c.id)
+            )
+            return [dict(row._mapping) for row in rows]
+
+
+def _results_query(phase: Phase) -> Select[tuple[object, ...]]:
+    return (
+        select(
+            work.c.domain,
+            work.c.state,
+            work.c.kind,
+            work.c.reason,
+            work.c.settled_at,
+            work.c.not_before,
+            work.c.rounds,
+            results.c.payload,
+        )
+        .select_from(members)
+        .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
+        .outerjoin(
+            results, and_(results.c.domain == work.c.domain, results.c.phase == work.c.phase)
+        )
+    )
+
+
+def _stored(row: object) -> StoredResult:
+    values = row._mapping  # type: ignore[attr-defined]
+    payload = values["payload"]
+    return StoredResult(
+        domain=values["domain"],
+        state=State(values["state"]),
+        kind=values["kind"],
+        reason=values["reason"],
+        payload=zstandard.decompress(payload) if payload is not None else None,
+        settled_at=values["settled_at"],
+        not_before=values["not_before"],
+        rounds=values["rounds"],
+    )
+
+
+def in_parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Keys in portions that one statement can hold."""
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        yield keys[start : start + KEYS_PER_QUERY]
