@@ -20,6 +20,8 @@ from resources.profile_builder import ASSET as PROFILES
 from resources.profile_builder import SCHEMA
 
 ASSET = "company_directory"
+# Rows written at a time: a Parquet file with a group for each batch is mostly bookkeeping.
+ROWS_AT_A_TIME = 2_000
 COLUMNS = [name for name in SCHEMA.names if name != "evidence"]
 
 
@@ -77,7 +79,7 @@ class Directory:
         ):
             lines = csv.writer(handle)
             lines.writerow(COLUMNS)
-            for table in self._tables():
+            for table in _in_groups(self._tables()):
                 writer.write_table(table)
                 rows += table.num_rows
                 for name in COLUMNS:
@@ -105,3 +107,15 @@ class Directory:
             is_new = [domain not in seen for domain in domains]
             seen.update(domains)
             yield table if all(is_new) else table.filter(pa.array(is_new))
+
+
+def _in_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Small tables put together."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(one.num_rows for one in waiting) >= ROWS_AT_A_TIME:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
