@@ -210,7 +210,7 @@ def _exit(code: int) -> None:
 
 def main() -> None:
     """Run the command line; expected trouble is one sentence and exit code 2."""
-    from resources.core.errors import UsageError
+    from resources.core.errors import CallError, UsageError
     from resources.core.redaction import redact
 
     try:
@@ -218,6 +218,11 @@ def main() -> None:
     except UsageError as error:
         print(f"pipeline: {redact(str(error))}", file=sys.stderr)
         sys.exit(2)
+    except CallError as error:
+        print(f"pipeline: {redact(error.failure.message)}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
 

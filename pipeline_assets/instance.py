@@ -6,6 +6,7 @@ shows such a run STARTED for ever. Uses calls that Dagster does not document (it
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -129,4 +130,7 @@ def open_instance(settings: Settings) -> DagsterInstance:
     """The Dagster instance that `dagster.yaml` describes."""
     set_homes(settings)
     Path(settings.home).mkdir(parents=True, exist_ok=True)
-    return DagsterInstance.get()
+    # Two first commands at once would both make Dagster's tables, and one of them would fail.
+    with (Path(settings.home) / ".dagster-setup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return DagsterInstance.get()

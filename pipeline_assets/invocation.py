@@ -45,6 +45,7 @@ class Outcome:
         calls: (calls, credits) by provider in this invocation.
         pages: Pages fetched in this invocation.
         failures: What failed runs said, newest last.
+        is_built: Whether profiles and directory are as new as what has settled.
     """
 
     ingest: IngestReport
@@ -55,10 +56,11 @@ class Outcome:
     calls: dict[str, tuple[int, float]] = field(default_factory=dict)
     pages: int = 0
     failures: Sequence[str] = ()
+    is_built: bool = True
 
     @property
-    def is_settled(self) -> bool:
-        return self.unsettled_batches == 0
+    def is_finished(self) -> bool:
+        return self.unsettled_batches == 0 and self.is_built
 
 
 class Invocation:
@@ -88,6 +90,7 @@ class Invocation:
         self._scope = str(uuid.uuid4())
         self._seconds: dict[Phase, float] = {}
         self._failures: list[str] = []
+        self._is_built = True
         self._started_at = platform.clock.now()
 
     def run(self, report: IngestReport, wait_s: float) -> Outcome:
@@ -113,6 +116,8 @@ class Invocation:
             self._stop.wait(pause_s)
             self._check_stop()
             tags = {SCOPE_TAG: self._scope, DUE_ONLY_TAG: "true"}
+        for phase in self._phases(FETCHING):
+            self._record_settled(phase, keys, tags)
         return self._outcome(report, keys)
 
     def _phases(self, wanted: Sequence[Phase]) -> Sequence[Phase]:
@@ -142,17 +147,30 @@ class Invocation:
             spent = time.monotonic() - started
             self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
 
+    def _record_settled(self, phase: Phase, keys: Sequence[str], tags: dict[str, str]) -> None:
+        """Log what another run has settled while ours failed on it: without work."""
+        tallies = self._platform.ledger.work.tallies(phase, keys)
+        settled = [key for key in keys if not tallies[key].unsettled]
+        for start, end in self._ranges(self._runs.unrecorded(ASSET_OF[phase], settled)):
+            self._report(self._runs.run_range(JOB_OF[phase].name, start, end, tags))
+
     def _build(self, keys: Sequence[str], tags: dict[str, str]) -> None:
         started = time.monotonic()
-        stale = set(self._platform.profiles.stale(keys))
+        # Of all lists: another one may hold a domain of ours, and the directory holds all of them.
+        known = [batch.key for batch in self._platform.ledger.lists.batches_of()]
+        stale = set(self._platform.profiles.stale(known)) & set(self._runs.all_partitions())
         built = set(self._platform.ledger.artifacts.of_asset(PROFILES)) & set(keys)
         stale |= set(self._runs.unrecorded(PROFILES, sorted(built)))
+        said = []
         if stale:
             self._say(f"{Phase.PROFILE_BUILD}: {len(stale)} batches.")
             for start, end in self._ranges(stale):
-                self._report(self._runs.run_range("build_profiles", start, end, tags))
+                said.append(self._runs.run_range("build_profiles", start, end, tags))
         if self._platform.directory.is_stale():
-            self._report(self._runs.run("write_directory", tags))
+            said.append(self._runs.run("write_directory", tags))
+        self._is_built = not any(said)
+        for one in said:
+            self._report(one)
         spent = time.monotonic() - started
         self._seconds[Phase.PROFILE_BUILD] = self._seconds.get(Phase.PROFILE_BUILD, 0.0) + spent
 
@@ -196,6 +214,7 @@ class Invocation:
     def _outcome(self, report: IngestReport, keys: Sequence[str]) -> Outcome:
         ledger = self._platform.ledger
         outcome = Outcome(report, keys, seconds=self._seconds, failures=self._failures)
+        outcome.is_built = self._is_built
         unsettled: set[str] = set()
         for phase in Phase:
             tallies = ledger.work.tallies(phase, keys)

@@ -18,6 +18,7 @@ from resources.adapters.store import Store
 from resources.core.ports import Clock
 from resources.profile_builder import ASSET as PROFILES
 from resources.profile_builder import SCHEMA
+from resources.profile_files import newest_profiles
 
 ASSET = "company_directory"
 # Rows written at a time: a Parquet file with a group for each batch is mostly bookkeeping.
@@ -52,7 +53,7 @@ class Directory:
         self._clock = clock
 
     def version(self) -> str:
-        """Changes when any batch's profiles have changed."""
+        """Changes when any batch's profiles have changed, or are newer than another's."""
         digest = hashlib.blake2b(digest_size=16)
         for key, artifact in sorted(self._ledger.artifacts.of_asset(PROFILES).items()):
             digest.update(f"{key}:{artifact.data_version}\n".encode())
@@ -69,6 +70,7 @@ class Directory:
         """Write both files whole."""
         version = self.version()
         parquet, table_csv = f"{ASSET}/companies.parquet", f"{ASSET}/companies.csv"
+        tables = newest_profiles(self._ledger, self._store, None, SCHEMA.names)
         rows = 0
         filled = dict.fromkeys(COLUMNS, 0)
         with (
@@ -79,7 +81,7 @@ class Directory:
         ):
             lines = csv.writer(handle)
             lines.writerow(COLUMNS)
-            for table in _in_groups(self._tables()):
+            for table in _in_groups(tables):
                 writer.write_table(table)
                 rows += table.num_rows
                 for name in COLUMNS:
@@ -93,20 +95,6 @@ class Directory:
         fill = {name: count / rows for name, count in filled.items()} if rows else {}
         root = self._store.root
         return DirectoryReport(rows, fill, root / parquet, root / table_csv, version)
-
-    def _tables(self) -> Iterator[pa.Table]:
-        """Profiles batch by batch, each domain where it comes first."""
-        seen: set[str] = set()
-        written = self._ledger.artifacts.of_asset(PROFILES)
-        for batch in self._ledger.lists.batches_of():
-            artifact = written.get(batch.key)
-            if artifact is None:
-                continue
-            table = self._store.read_table(artifact.path)
-            domains = table.column("domain").to_pylist()
-            is_new = [domain not in seen for domain in domains]
-            seen.update(domains)
-            yield table if all(is_new) else table.filter(pa.array(is_new))
 
 
 def _in_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

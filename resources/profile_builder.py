@@ -72,7 +72,11 @@ class ProfileBuilder:
             key
             for key in batch_keys
             if any(tallies[phase][key].settled for phase in INPUTS)
-            and (key not in built or built[key].fingerprint != _fingerprint(tallies, key))
+            and (
+                key not in built
+                or built[key].fingerprint != _fingerprint(tallies, key)
+                or not self._store.exists(built[key].path)
+            )
         ]
 
     def build(self, batch_key: str) -> BuiltProfiles:

@@ -18,7 +18,7 @@ _PART = 5_000
 
 def show(settings: Settings, content: ListContent, *, as_json: bool) -> int:
     """Print what a run would ask for. Nothing is written, sent or spent."""
-    domains = sorted(content.members)
+    domains = sorted(set(content.members) | _earlier(settings, content.name))
     clock = SystemClock()
     client = httpx.AsyncClient()  # never used for a call: it only completes the providers
     rows = []
@@ -42,6 +42,17 @@ def show(settings: Settings, content: ListContent, *, as_json: bool) -> int:
             f"at most {row['max_credits']} credits"
         )
     return 0
+
+
+def _earlier(settings: Settings, name: str) -> set[str]:
+    """Domains that the list holds from earlier files: a run works on them too."""
+    if settings.database_url is None and not (settings.home / "ledger.db").exists():
+        return set()
+    ledger = open_ledger(settings)
+    try:
+        return ledger.lists.known_domains(name)
+    finally:
+        ledger.close()
 
 
 def _kept(settings: Settings, provider: str, domains: list[str], now: float) -> int:

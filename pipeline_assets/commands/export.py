@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline_assets.commands.opening import list_names, opened
 from pipeline_assets.commands.row_files import check_output, row_file
@@ -27,6 +26,7 @@ from resources.directory import COLUMNS
 from resources.platform import Platform
 from resources.profile_builder import ASSET as PROFILES
 from resources.profile_builder import SCHEMA
+from resources.profile_files import newest_profiles
 
 ROWS_AT_A_TIME = 10_000
 MOST_EXTRA_COLUMNS = 20
@@ -85,22 +85,9 @@ def _export_profiles(platform: Platform, output: Path, name: str | None) -> dict
 def _profiles(
     platform: Platform, name: str | None, columns: Sequence[str]
 ) -> Iterator[list[dict[str, Any]]]:
-    """Profiles batch by batch, each domain where it comes first."""
-    seen: set[str] = set()
-    written = platform.ledger.artifacts.of_asset(PROFILES)
-    for batch in platform.ledger.lists.batches_of(name):
-        artifact = written.get(batch.key)
-        if artifact is None:
-            continue
-        rows = _read(platform, artifact.path, columns)
-        yield [row for row in rows if row["domain"] not in seen]
-        seen.update(row["domain"] for row in rows)
-
-
-def _read(platform: Platform, path: str, columns: Sequence[str]) -> list[dict[str, Any]]:
-    table = pq.read_table(platform.store.root / path, columns=list(columns))
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
+    """Profiles batch by batch, each company once."""
+    for table in newest_profiles(platform.ledger, platform.store, name, columns):
+        yield table.to_pylist()
 
 
 # -- joined to a list ---------------------------------------------------------------------------
@@ -221,7 +208,9 @@ class _Lookup:
                     "missing": f"not worked on yet ({Phase.PROFILE_BUILD})",
                 }
         for key, mine in wanted.items():
-            for row in _read(self._platform, self._written[key].path, COLUMNS):
+            for row in self._platform.store.read_table(
+                self._written[key].path, COLUMNS
+            ).to_pylist():
                 if row["domain"] in mine:
                     found[row["domain"]] = row
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_assets.commands import estimate, summary
 from pipeline_assets.commands.interrupts import EXIT_CODE as INTERRUPTED
@@ -23,6 +26,8 @@ from resources.adapters.providers.registry import paid_providers
 from resources.core.config import Settings, load_settings
 from resources.core.errors import UsageError
 from resources.core.models import Phase
+from resources.core.profile_rules import RULES
+from resources.core.redaction import redact
 from resources.ingest import read_list, take_in
 from resources.platform import Platform
 
@@ -72,6 +77,7 @@ def run(request: Request) -> int:
         _ask_for_limit(settings)
         platform = stack.enter_context(_opened(settings))
         report = take_in(platform.ledger, platform.clock, content, settings.batch_size)
+        del content  # a long list's rows are in the ledger now
         progress = stack.enter_context(Progress(platform, is_quiet=request.as_json))
         progress.say(summary.taken_in(report))
         interrupts = stack.enter_context(_interrupts(platform))
@@ -79,6 +85,10 @@ def run(request: Request) -> int:
             outcome = _drive(platform, report, only, wait_s, progress, interrupts)
         except KeyboardInterrupt:
             outcome = None
+        except (SQLAlchemyError, OSError) as error:
+            progress.stop()
+            print(f"pipeline: {_storage_trouble(settings, error)}", file=sys.stderr)
+            return UNSETTLED
         progress.stop()
         if outcome is None or interrupts.requested.is_set():
             print(summary.interrupted(), file=sys.stderr)
@@ -88,7 +98,18 @@ def run(request: Request) -> int:
         print(summary.as_json(platform, outcome, seconds))
     else:
         summary.show(platform, outcome, seconds, is_sandbox=_is_sandbox(request))
-    return SETTLED if outcome.is_settled else UNSETTLED
+    return SETTLED if outcome.is_finished else UNSETTLED
+
+
+def _storage_trouble(settings: Settings, error: Exception) -> str:
+    """One sentence about a database or disk that went away in the middle."""
+    said = " ".join(str(getattr(error, "orig", None) or error).split())
+    free_mb = shutil.disk_usage(settings.home).free / 1e6
+    return (
+        f"The records in {settings.home} could not be read or written: {redact(said)} "
+        f"({free_mb:.0f} MB are free there). Everything finished so far is kept; mend it, and the "
+        "same command goes on from there."
+    )
 
 
 def _interrupts(platform: Platform) -> Interrupts:
@@ -170,7 +191,14 @@ def _settings(request: Request) -> Settings:
     ):
         if value is not None:
             os.environ[name] = str(value)
-    return load_settings()
+    settings = load_settings()
+    unknown = sorted(set(settings.wanted_fields) - set(RULES))
+    if unknown:
+        raise UsageError(
+            f"Setting PIPELINE_WANTED_FIELDS names {', '.join(unknown)}, which is no profile "
+            f"field; there are: {', '.join(RULES)}."
+        )
+    return settings
 
 
 def _ask_for_limit(settings: Settings) -> None:

@@ -125,8 +125,13 @@ def show(platform: Platform, outcome: Outcome, seconds: float, *, is_sandbox: bo
     report = outcome.ingest
     total = len(outcome.batches)
     console.print()
-    if outcome.is_settled:
+    if outcome.is_finished:
         console.print(f"[bold green]Done.[/] All {total} batches are settled, in {seconds:.0f} s.")
+    elif outcome.unsettled_batches == 0:
+        console.print(
+            "[bold yellow]Not finished.[/] All domains are settled, but profiles or directory "
+            "could not be written: " + escape(outcome.failures[-1] if outcome.failures else "")
+        )
     else:
         console.print(
             f"[bold yellow]Not finished.[/] {outcome.unsettled_batches} of {total} batches hold "
@@ -185,7 +190,7 @@ def _print_cost(console: Console, outcome: Outcome) -> None:
 def _next_steps(outcome: Outcome, is_sandbox: bool) -> Sequence[str]:
     flag = " --sandbox" if is_sandbox else ""
     steps = []
-    if not outcome.is_settled:
+    if not outcome.is_finished:
         steps.append("The same command again goes on with what is unsettled (or add --wait 10m).")
     if any(tally.kinds for tally in outcome.tallies.values()):
         steps.append(f"pipeline failures{flag}     what is missing and why")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,9 +71,26 @@ class Store:
             pq.write_table(table, temporary, compression="zstd")
         return self.root / path
 
-    def read_table(self, path: str) -> pa.Table:
-        """Read a Parquet file of the store."""
-        return pq.read_table(self.root / path)
+    def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a Parquet file of the store, or some of its columns.
+
+        Raises:
+            CallError: STORE, naming the path: it is gone or spoilt.
+        """
+        try:
+            return pq.read_table(self.root / path, columns=list(columns) if columns else None)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise CallError(
+                Failure(
+                    FailureKind.STORE,
+                    f"{self.root / path} could not be read: {error}. "
+                    "`pipeline run` of its list writes it again.",
+                )
+            ) from error
+
+    def exists(self, path: str) -> bool:
+        """Whether a file of the store is there."""
+        return (self.root / path).exists()
 
     def save_body(self, body: bytes) -> str:
         """Keep a page body. Returns its hash (BLAKE2b, 32 bytes, hex), under which it is found."""

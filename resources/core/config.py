@@ -62,6 +62,18 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Networks = Annotated[
     tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_words)
 ]
+PROVIDERS = ("pdl", "wikidata", "rdap")
+
+
+def _provider(value: str) -> str:
+    if value not in PROVIDERS:
+        raise ValueError(f"{value!r} is no provider; there are: {', '.join(PROVIDERS)}")
+    return value
+
+
+Chain = Annotated[
+    tuple[Annotated[str, AfterValidator(_provider)], ...], NoDecode, BeforeValidator(_words)
+]
 Ports = Annotated[
     tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode, BeforeValidator(_words)
 ]
@@ -184,7 +196,7 @@ class Settings(BaseSettings):
     max_credits: float | None = Field(
         None, ge=0, description="Most credits one run may spend at paid providers. Unset: no limit."
     )
-    chain: Words = Field(
+    chain: Chain = Field(
         ("pdl", "wikidata", "rdap"), description="Order in which providers are asked, by comma."
     )
     wanted_fields: Words = Field(

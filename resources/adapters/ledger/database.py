@@ -140,7 +140,7 @@ class Database:
                 command.upgrade(config, "head")
         except (OperationalError, DBAPIError) as error:
             raise UsageError(
-                f"The ledger {self.name} cannot be opened: {error.orig}. "
+                f"The ledger {self.name} cannot be opened: {_one_line(error.orig)}. "
                 "Check that the path is writable or the server is up (PIPELINE_HOME, "
                 "PIPELINE_DATABASE_URL)."
             ) from error
@@ -160,3 +160,7 @@ def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _one_line(error: BaseException | None) -> str:
+    return " ".join(str(error).split())

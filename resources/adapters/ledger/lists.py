@@ -247,6 +247,22 @@ class Lists:
             )
             return [(row.name, row.batch_key) for row in rows]
 
+    def shared_domains(self) -> dict[str, list[str]]:
+        """Domains that more than one list holds, with their batch keys."""
+        shared = (
+            select(members.c.domain).group_by(members.c.domain).having(func.count() > 1).subquery()
+        )
+        found: dict[str, list[str]] = {}
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(members.c.domain, members.c.batch_key)
+                .join(shared, shared.c.domain == members.c.domain)
+                .order_by(members.c.domain, members.c.batch_key)
+            )
+            for row in rows:
+                found.setdefault(row.domain, []).append(row.batch_key)
+        return found
+
     def rejected_of(self, list_name: str) -> list[Rejected]:
         """Rejected rows of the newest file of a list, by line."""
         with self._database.read() as connection:

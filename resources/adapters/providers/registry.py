@@ -12,7 +12,6 @@ from resources.adapters.providers.rdap import Rdap
 from resources.adapters.providers.wikidata import Wikidata
 from resources.adapters.suffix_list import bundled_rules
 from resources.core.config import ProviderSettings, Settings
-from resources.core.errors import UsageError
 from resources.core.ports import Clock, Provider
 
 Build = Callable[[httpx.AsyncClient, ProviderSettings, Clock], Provider | None]
@@ -45,20 +44,10 @@ PAID = frozenset({"pdl"})
 
 
 def build_providers(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> list[Provider]:
-    """The chain's providers in order.
-
-    Raises:
-        UsageError: the chain names a provider that does not exist.
-    """
+    """The chain's providers in order."""
     providers = []
     for name in settings.chain:
-        build = KNOWN.get(name)
-        if build is None:
-            raise UsageError(
-                f"Setting PIPELINE_CHAIN names {name!r}, which is no provider; "
-                f"there are: {', '.join(KNOWN)}."
-            )
-        provider = build(client, getattr(settings.providers, name), clock)
+        provider = KNOWN[name](client, getattr(settings.providers, name), clock)
         if provider is not None:
             providers.append(provider)
     return providers
