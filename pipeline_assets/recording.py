@@ -48,7 +48,9 @@ def run_phase(context: AssetExecutionContext, pipeline: PipelineResource, phase:
     tags = context.run.tags
     if REFRESH_TAG in tags and context.retry_number == 0:
         stale_before = platform.clock.now() - platform.settings.refresh_after
-        platform.ledger.work.expire(phase, keys, stale_before, platform.clock.now())
+        platform.ledger.work.expire(
+            phase, keys, stale_before, platform.clock.now(), code_version=CODE_VERSIONS[phase]
+        )
     if DUE_ONLY_TAG not in tags and context.retry_number == 0:
         platform.ledger.work.make_due(phase, keys)
     ended: PassEnded | None = None
@@ -66,6 +68,8 @@ def run_phase(context: AssetExecutionContext, pipeline: PipelineResource, phase:
                     ended = event
     except LeaseLost as error:
         raise taken_over(error) from error
+    if ended is not None and ended.stopped_by is not None:
+        context.log.warning(redact(ended.stopped_by.message))
     if ended is not None and ended.unsettled:
         recorder.record_unsettled(ended)
         settings = platform.settings

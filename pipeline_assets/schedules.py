@@ -19,6 +19,7 @@ from pipeline_assets.recording import REFRESH_TAG
 from resources.core.batches import contiguous_ranges
 from resources.core.config import load_settings
 from resources.core.models import Phase
+from resources.phase_run import CODE_VERSIONS
 from resources.platform import Platform
 
 
@@ -29,7 +30,8 @@ def _refresh(name: str, phase: Phase, cron: str) -> ScheduleDefinition:
         job=JOB_OF[phase],
         default_status=DefaultScheduleStatus.STOPPED,
         description=f"Every night: batches in which {phase} settled a domain longer ago than "
-        "PIPELINE_REFRESH_AFTER are worked on again; what is fresh costs nothing.",
+        "PIPELINE_REFRESH_AFTER, or by older code, are worked on again; "
+        "what is fresh costs nothing.",
     )
     def refresh(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
         stale = _stale_batches(phase)
@@ -50,7 +52,9 @@ def _stale_batches(phase: Phase) -> set[str]:
     platform = Platform.open(load_settings())
     try:
         stale_before = platform.clock.now() - platform.settings.refresh_after
-        return platform.ledger.work.stale_batches(phase, stale_before)
+        return platform.ledger.work.stale_batches(
+            phase, stale_before, code_version=CODE_VERSIONS[phase]
+        )
     finally:
         platform.close()
 

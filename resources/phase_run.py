@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -42,6 +43,8 @@ CODE_VERSIONS = {
 # Enough domains in hand to fill two bulk calls of the largest provider.
 ENRICHED_AT_A_TIME = 200
 MOST_SECONDS_BETWEEN_BEATS = 5.0
+# The longest wait for one provider: all three may hang, and the domain is still settled in time.
+SHARE_OF_A_DOMAINS_TIME = 0.3
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ def _enrichment(
     links = []
     for provider in build_providers(settings, client, parts.clock):
         own = getattr(settings.providers, provider.name)
+        is_required = provider.is_paid if own.is_required is None else own.is_required
         gateway = ProviderGateway(
             provider,
             parts.ledger,
@@ -128,13 +132,19 @@ def _enrichment(
                 retry=RetryPolicy(attempts=settings.fetch.attempts),
                 fresh_s=settings.refresh_after,
                 credits_each=1.0 if provider.is_paid else 0.0,
+                patience_s=SHARE_OF_A_DOMAINS_TIME * settings.fetch.domain_timeout,
+                is_required=is_required,
             ),
             budget,
             worker_id,
             random,
         )
-        stack.push_async_callback(gateway.close)
         gateways[provider.name] = gateway
-        is_required = provider.is_paid if own.is_required is None else own.is_required
         links.append(ChainLink(provider.name, is_required, is_paid=provider.is_paid))
+    stack.push_async_callback(_close_all, list(gateways.values()))
     return Enrichment(links, gateways, frozenset(settings.wanted_fields), ENRICHED_AT_A_TIME)
+
+
+async def _close_all(gateways: Sequence[ProviderGateway]) -> None:
+    """All at once, so that none of them sends while another one waits for its last calls."""
+    await asyncio.gather(*(gateway.close() for gateway in gateways))

@@ -16,7 +16,7 @@ from pipeline_assets.commands.wording import iso, many, span
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.reading import Reading
 from resources.adapters.ledger.schema import meta
-from resources.adapters.providers.registry import KNOWN, PAID
+from resources.adapters.providers.registry import PAID
 from resources.core.config import Settings
 from resources.core.errors import UsageError
 
@@ -125,16 +125,9 @@ def _first_line(error: Exception) -> str:
 
 def _providers(settings: Settings) -> Iterator[Check]:
     for name in settings.chain:
-        if name not in KNOWN:
-            yield Check(
-                Level.FAIL,
-                "providers",
-                f"PIPELINE_CHAIN names {name!r}, which is no provider.",
-                f"There are: {', '.join(KNOWN)}.",
-            )
-        elif name in PAID:
+        if name in PAID:
             yield _key(settings, name)
-    free = [name for name in settings.chain if name in KNOWN and name not in PAID]
+    free = [name for name in settings.chain if name not in PAID]
     if free:
         yield Check(Level.OK, "providers", f"{', '.join(free)}: no key needed")
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, build_opener
 
 from resources.core.config import PROJECT_ROOT
 from resources.core.errors import UsageError
 
 _READY = "sandbox listening on "
 _KEY = "sandbox-key"
+_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
+ANSWERS_WITHIN_S = 5.0
 
 
 @contextmanager
@@ -52,11 +57,37 @@ def point_settings_at(url: str) -> None:
     """Let everything speak to a sandbox, by nothing but the public settings.
 
     Raises:
-        UsageError: the URL is none.
+        UsageError: the URL is none, or no sandbox answers there; nothing was set.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname or not parts.port:
-        raise UsageError(f"--sandbox-url {url!r} is not of the form http://127.0.0.1:8900.")
-    os.environ["PIPELINE_FETCH__CONNECT_TO"] = f"{parts.hostname}:{parts.port}"
+    host, port = _host_and_port(url)
+    _check_that_it_answers(host, port)
+    os.environ["PIPELINE_FETCH__CONNECT_TO"] = f"{host}:{port}"
     os.environ["PIPELINE_FETCH__ALLOW_NETWORKS"] = "127.0.0.0/8"
     os.environ.setdefault("PIPELINE_PROVIDERS__PDL__API_KEY", _KEY)
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # unbalanced brackets, or no such port
+        host = port = None
+    if not host or not port or parts.scheme != "http" or not _HOST.fullmatch(host):
+        raise UsageError(f"--sandbox-url {url!r} is not of the form http://127.0.0.1:8900.")
+    return (f"[{host}]" if ":" in host else host), port
+
+
+def _check_that_it_answers(host: str, port: int) -> None:
+    """Ask it something that changes nothing: a run against nobody would only wait."""
+    # No proxy of the environment: the run does not use one either.
+    opener = build_opener(ProxyHandler({}))
+    try:
+        with opener.open(f"http://{host}:{port}/_sandbox/calls", timeout=ANSWERS_WITHIN_S):
+            pass
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        words = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        raise UsageError(
+            f"Nothing answers as a sandbox at http://{host}:{port} ({' '.join(words.split())}); "
+            f"start one with `pipeline sandbox --port {port}`."
+        ) from error

@@ -54,7 +54,6 @@ def _status_json(platform: Platform, names: Sequence[str]) -> dict[str, Any]:
                 "total": row["total"],
                 "started_at": iso(row["started_at"]),
                 "last_beat_at": iso(row["beat_at"]),
-                "waits_until": iso(row["waits_until"]),
                 "host": row["host"],
                 "pid": row["pid"],
                 "run_id": row["run_id"],

@@ -2,12 +2,15 @@
 
 Many domains ask at once; the gateway fills calls up to the provider's bulk size. An answer that
 was received is never bought again; a provider that needs a person (key, quota, budget) is not
-asked again in this run.
+asked again in this run. Nobody waits for ever: one provider that hangs must not use up the time
+of a domain that others could settle, so a wait has an end, and what nobody waits for any more is
+not sent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -36,12 +39,33 @@ class CallPolicy:
         retry: The request tier.
         fresh_s: Seconds for which a kept answer is as good as a new one.
         credits_each: Credits that one match costs at most, for the budget.
+        patience_s: Seconds that one domain waits for its answer, our own queue included.
+        is_required: Whether the domain cannot do without this provider.
+        closing_s: Seconds that calls under way get to end by themselves at the end.
     """
 
     concurrency: int
     retry: RetryPolicy
     fresh_s: float
     credits_each: float
+    patience_s: float
+    is_required: bool
+    closing_s: float = 2.0
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """One domain's question, and who waits for the answer.
+
+    Args:
+        waiters: How many wait; with none left the question is not sent.
+        is_sent: Whether a call with it has been sent.
+    """
+
+    query: CompanyQuery
+    future: asyncio.Future[RawAnswer | Failure]
+    waiters: int = 0
+    is_sent: bool = False
 
 
 class ProviderGateway:
@@ -69,60 +93,76 @@ class ProviderGateway:
         self._worker_id = worker_id
         self._random = random
         self._room = asyncio.Semaphore(policy.concurrency)
-        self._waiting: dict[str, tuple[CompanyQuery, asyncio.Future[RawAnswer | Failure]]] = {}
+        self._waiting: dict[str, _Asked] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
         self._closed: Failure | None = None
+        self._is_closing = False
         self._calls_under_way = 0
         self._calls_ended = 0
         self._call_ended = asyncio.Condition()
 
     async def answer(self, query: CompanyQuery) -> RawAnswer | Failure:
-        """The provider's answer for one domain, kept or new."""
+        """The provider's answer for one domain, kept or new; or why there was none in time."""
+        if self._is_closing:
+            return self._cancelled()
         loop = asyncio.get_running_loop()
-        entry = self._waiting.get(query.domain)
-        if entry is None:
-            entry = (query, loop.create_future())
-            self._waiting[query.domain] = entry
+        asked = self._waiting.get(query.domain)
+        if asked is None:
+            asked = _Asked(query, loop.create_future())
+            self._waiting[query.domain] = asked
             if len(self._waiting) >= self.provider.bulk_size:
                 self._flush()
             elif self._timer is None:
                 self._timer = loop.call_later(FILL_S, self._flush)
-        return await asyncio.shield(entry[1])
+        asked.waiters += 1
+        try:
+            await asyncio.wait({asked.future}, timeout=self._policy.patience_s)
+        finally:
+            asked.waiters -= 1
+        return asked.future.result() if asked.future.done() else self._too_late(asked)
 
     async def close(self) -> None:
-        """Stop calls that are still under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Send nothing more, and stop.
 
-    def _flush(self) -> None:
+        A call under way may be billed already: it gets a moment to bring its answer, because one
+        that is thrown away is bought again by the next run.
+        """
+        self._is_closing = True
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        asked, self._waiting = self._waiting, {}
-        if asked:
-            task = asyncio.get_running_loop().create_task(self._serve(asked))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        for asked in self._waiting.values():
+            asked.future.cancel()
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=self._policy.closing_s)
+        left = [*self._tasks, *self._sending]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
-    async def _serve(
-        self, asked: Mapping[str, tuple[CompanyQuery, asyncio.Future[RawAnswer | Failure]]]
-    ) -> None:
-        futures = {domain: future for domain, (_, future) in asked.items() if not future.done()}
-        try:
-            async with self._room:
-                received = await self._obtain([query for query, _ in asked.values()])
-        except asyncio.CancelledError:
-            for future in futures.values():
-                future.cancel()
-            raise
-        except Exception as error:  # noqa: BLE001  # handed on to everybody who waits for it
-            for future in futures.values():
-                future.set_exception(error)
-            return
-        for domain, future in futures.items():
-            future.set_result(received.get(domain) or self._left_out(domain))
+    def _too_late(self, asked: _Asked) -> Failure:
+        """What a domain is told that has waited long enough.
+
+        A query that never left our queue is not the provider's failure, so it uses up no round;
+        but a domain can do without an optional provider, and is not held up by our queue to it.
+        """
+        name, limit = self.provider.name, self._policy.patience_s
+        if asked.is_sent:
+            return Failure(
+                FailureKind.TIMEOUT, f"{name} did not answer within {limit:g} s.", provider=name
+            )
+        return Failure(
+            FailureKind.LIMITER if self._policy.is_required else FailureKind.TIMEOUT,
+            f"{name} could not be asked within {limit:g} s, because earlier calls to it take long.",
+            provider=name,
+        )
+
+    def _cancelled(self) -> Failure:
+        name = self.provider.name
+        return Failure(
+            FailureKind.CANCELLED, f"The run ended before {name} was asked.", provider=name
+        )
 
     def _left_out(self, domain: str) -> Failure:
         name = self.provider.name
@@ -130,17 +170,48 @@ class ProviderGateway:
             FailureKind.MALFORMED, f"{name}: the answer leaves out {domain}.", provider=name
         )
 
-    async def _obtain(self, queries: Sequence[CompanyQuery]) -> dict[str, RawAnswer | Failure]:
-        name = self.provider.name
-        fresh_after = self._clock.now() - self._policy.fresh_s
-        kept = self._ledger.calls.find(name, [q.domain for q in queries], fresh_after)
-        received: dict[str, RawAnswer | Failure] = dict(kept)
-        missing = [query for query in queries if query.domain not in kept]
-        if not missing:
-            return received
-        return received | await self._ask(missing)
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        asked, self._waiting = self._waiting, {}
+        if asked:
+            task = asyncio.get_running_loop().create_task(self._serve(list(asked.values())))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _ask(self, queries: Sequence[CompanyQuery]) -> dict[str, RawAnswer | Failure]:
+    async def _serve(self, asked: Sequence[_Asked]) -> None:
+        try:
+            # Before there is room: a provider that hangs must not keep back what is here already.
+            missing = self._give_kept(asked)
+            if missing:
+                async with self._room:
+                    await self._ask(self._give_kept(_wanted(missing)))
+        except asyncio.CancelledError:
+            for one in asked:
+                one.future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001  # handed on to everybody who waits for it
+            for one in _wanted(asked):
+                one.future.set_exception(error)
+
+    def _give_kept(self, asked: Sequence[_Asked]) -> list[_Asked]:
+        """Give the answers that are kept. Returns what has none."""
+        fresh_after = self._clock.now() - self._policy.fresh_s
+        domains = [one.query.domain for one in asked]
+        kept = self._ledger.calls.find(self.provider.name, domains, fresh_after) if asked else {}
+        self._give([one for one in asked if one.query.domain in kept], kept)
+        return [one for one in asked if one.query.domain not in kept]
+
+    def _give(self, asked: Sequence[_Asked], answers: Mapping[str, RawAnswer | Failure]) -> None:
+        for one in asked:
+            answer = answers.get(one.query.domain) or self._left_out(one.query.domain)
+            if isinstance(answer, Failure) and RULES[answer.kind].needs_person:
+                self._closed = answer
+            if not one.future.done():
+                one.future.set_result(answer)
+
+    async def _ask(self, asked: Sequence[_Asked]) -> None:
         """Ask within the budget, which is used up to its last credit.
 
         A call reserves the most it may cost, and most cost less. So one that finds no room waits
@@ -148,9 +219,12 @@ class ProviderGateway:
         """
         while self._closed is None:
             ended = self._calls_ended
+            asked = _wanted(asked)
+            if not asked:
+                return
             try:
-                answers = await call_with_retries(
-                    lambda: self._call(queries),
+                await call_with_retries(
+                    functools.partial(self._call, asked),
                     policy=self._policy.retry,
                     random=self._random,
                     provider=self.provider.name,
@@ -161,24 +235,33 @@ class ProviderGateway:
                     if self._calls_under_way or ended != self._calls_ended:
                         await self._one_has_ended_since(ended)
                         continue
-                    if len(queries) > 1:
-                        half = len(queries) // 2
-                        return await self._ask(queries[:half]) | await self._ask(queries[half:])
-                answers = {query.domain: failure for query in queries}
-            for answer in answers.values():
-                if isinstance(answer, Failure) and RULES[answer.kind].needs_person:
-                    self._closed = answer
-            return dict(answers)
-        return {query.domain: self._closed for query in queries}
+                    if len(asked) > 1:
+                        half = len(asked) // 2
+                        await self._ask(asked[:half])
+                        await self._ask(asked[half:])
+                        return
+                self._give(asked, {one.query.domain: failure for one in asked})
+            return
+        self._give(asked, {one.query.domain: self._closed for one in asked})
 
     async def _one_has_ended_since(self, ended: int) -> None:
         async with self._call_ended:
             await self._call_ended.wait_for(lambda: ended != self._calls_ended)
 
-    async def _call(self, queries: Sequence[CompanyQuery]) -> Mapping[str, RawAnswer | Failure]:
+    async def _call(self, asked: Sequence[_Asked]) -> None:
+        """One call, as a task of its own: whoever gives up waiting does not stop it."""
+        asked = _wanted(asked)
+        if self._is_closing or not asked:
+            raise CallError(self._cancelled())
+        sending = asyncio.get_running_loop().create_task(self._send(asked))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        await asyncio.shield(sending)
+
+    async def _send(self, asked: Sequence[_Asked]) -> None:
         """One call: its row is committed before it is sent, its answer before it counts."""
         name = self.provider.name
-        domains = [query.domain for query in queries]
+        domains = [one.query.domain for one in asked]
         reserve = self._policy.credits_each * len(domains) if self.provider.is_paid else 0.0
         calls = self._ledger.calls
         call_id = await self._commits.commit(
@@ -189,7 +272,11 @@ class ProviderGateway:
         self._calls_under_way += 1
         try:
             try:
-                answers = await self.provider.ask(queries)
+                if self._is_closing:
+                    raise CallError(self._cancelled())
+                for one in asked:
+                    one.is_sent = True
+                answers = await self.provider.ask([one.query for one in asked])
             except Exception as error:
                 failure = classify(error, provider=name)
                 await self._commits.commit(lambda: calls.fail(call_id, failure, self._clock.now()))
@@ -202,4 +289,9 @@ class ProviderGateway:
             self._calls_ended += 1
             async with self._call_ended:
                 self._call_ended.notify_all()
-        return answers
+        self._give(asked, answers)
+
+
+def _wanted(asked: Sequence[_Asked]) -> list[_Asked]:
+    """What still has no answer and somebody who waits for one."""
+    return [one for one in asked if one.waiters and not one.future.done()]

@@ -33,11 +33,6 @@ class Rules:
         """Whether the URL may be fetched."""
         return self._parsed is None or bool(self._parsed.can_fetch(url, AGENT))
 
-    @property
-    def sitemaps(self) -> list[str]:
-        """Sitemap URLs it names, in its order."""
-        return list(self._parsed.sitemaps) if self._parsed is not None else []
-
 
 class Robots:
     """Rules by host, from the ledger while fresh, else fetched."""

@@ -36,7 +36,11 @@ class RunLimits:
 
 @dataclass(frozen=True, slots=True)
 class BatchStarted:
-    """The first domain of a batch is in hand. `number` of `total` batches, from 1."""
+    """The first domain of a batch is in hand. `number` of `total` batches, from 1.
+
+    Args:
+        unsettled: Domains to work on; those that are refreshed are among them.
+    """
 
     key: str
     number: int
@@ -113,13 +117,13 @@ class BatchRunner:
         """
         tallies = await self._queue.tallies(batch_keys)
         for key in batch_keys:
-            if tallies[key].unsettled == 0:
+            if tallies[key].open == 0:
                 yield BatchSettled(key, tallies[key], is_new=False)
-        open_batches = {key: tallies[key] for key in batch_keys if tallies[key].unsettled}
+        open_batches = {key: tallies[key] for key in batch_keys if tallies[key].open}
         reason = "interrupted"
         beats = asyncio.ensure_future(self._beat())
         try:
-            self._total = sum(tally.unsettled for tally in open_batches.values())
+            self._total = sum(tally.open for tally in open_batches.values())
             async for event in self._work_through(open_batches, beats):
                 yield event
             reason = "finished"
@@ -144,10 +148,12 @@ class BatchRunner:
             for key in await self._claim_more(claimable, open_batches):
                 if key not in begun:
                     begun.add(key)
-                    yield BatchStarted(key, numbers[key], len(numbers), open_batches[key].unsettled)
+                    yield BatchStarted(key, numbers[key], len(numbers), open_batches[key].open)
             for key in self._worked_off(claimable, open_batches):
                 tally = (await self._queue.tallies([key]))[key]
-                if tally.unsettled == 0:
+                # What is left to refresh may still come, as domains that are worked on alone do;
+                # a batch is reported once, so it then waits for the end of the pass.
+                if tally.open == 0:
                     settled.add(key)
                     yield BatchSettled(key, tally, is_new=True)
             if not self._in_hand:
@@ -160,7 +166,11 @@ class BatchRunner:
             yield event
 
     async def _conclude(self, left: Sequence[str]) -> AsyncIterator[Event]:
-        """What is still open by our count may have been settled by somebody else meanwhile."""
+        """Report what is left.
+
+        What is open by our count may have been settled by somebody else meanwhile; and a batch in
+        which only a refresh waits, or was not due, is settled all the same.
+        """
         tallies = await self._queue.tallies(left)
         for key in left:
             if tallies[key].unsettled == 0:
@@ -169,7 +179,12 @@ class BatchRunner:
         yield PassEnded(unsettled, self._stopped_by)
 
     async def _claim_more(self, claimable: list[str], open_batches: dict[str, Tally]) -> list[str]:
-        """Fill the free places. Returns the batches of the domains taken."""
+        """Fill the free places. Returns the batches of the domains taken.
+
+        Suspects, in whose hands workers died, come only when nothing else is in hand, so that they
+        put nothing else at risk: one group of them at a time, which the queue makes ever smaller
+        the more deaths they have.
+        """
         taken: list[str] = []
         due_before = self._started_at
         while claimable and self._stopped_by is None:
@@ -184,8 +199,8 @@ class BatchRunner:
             if len(tasks) < free:
                 del claimable[: len(window)]
         if not self._in_hand and self._stopped_by is None:
-            # Only now those in whose hands workers died: one at a time, with nothing else at risk.
-            for task in await self._queue.claim(list(open_batches), 1, due_before, alone=True):
+            keys, most = list(open_batches), self._work.concurrency
+            for task in await self._queue.claim(keys, most, due_before, alone=True):
                 self._begin(task)
                 taken.append(task.batch_key)
         return taken
@@ -238,7 +253,7 @@ class BatchRunner:
             for key in open_batches
             if key in self._touched
             and key not in in_hand
-            and (key not in claimable or self._finished[key] >= open_batches[key].unsettled)
+            and (key not in claimable or self._finished[key] >= open_batches[key].open)
         ]
         self._touched.difference_update(done)
         return done
@@ -270,7 +285,7 @@ def _window(claimable: Sequence[str], tallies: dict[str, Tally], domains: int) -
     size = 0
     for key in claimable:
         window.append(key)
-        size += tallies[key].unsettled
+        size += tallies[key].open
         if size >= domains:
             break
     return window

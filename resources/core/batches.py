@@ -1,15 +1,14 @@
-"""Cut lists into batches, name them, and put wanted batches into as few ranges as possible.
+"""Name lists and batches, and put wanted batches into as few ranges as possible.
 
 A batch is immutable once written: domains that a grown list brings later always go into new
-batches. Which domains are new is asked of the ledger; nothing here reads or writes.
+batches. Nothing here reads or writes.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection, Sequence
 
 MAX_LIST_NAME_CHARS = 60
 
@@ -55,41 +54,6 @@ def list_name_from(stem: str) -> str:
             f"no list name can be made from {stem!r}: it has no letter a to z and no digit"
         )
     return name
-
-
-def plan_batches(
-    new_domains: Iterable[str], first_number: int, batch_size: int
-) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Cut new domains into numbered batches, one in memory at a time.
-
-    The last batch may be short and stays so: filling it up later would change a manifest that
-    runs already work on.
-
-    Args:
-        new_domains: Domains that no batch of the list has yet, without repetitions.
-        first_number: One more than the highest number the list has, at least 1.
-        batch_size: Domains in a batch, at least 1.
-
-    Yields:
-        Number and domains, in the order given; nothing if there are no domains.
-
-    Raises:
-        ValueError: A number is below 1; raised at the call, not at the first batch.
-    """
-    if first_number < 1 or batch_size < 1:
-        raise ValueError(
-            f"first_number and batch_size are at least 1, not {first_number} and {batch_size}"
-        )
-    return _numbered(iter(new_domains), first_number, batch_size)
-
-
-def _numbered(
-    domains: Iterator[str], first_number: int, batch_size: int
-) -> Iterator[tuple[int, tuple[str, ...]]]:
-    number = first_number
-    while batch := tuple(islice(domains, batch_size)):
-        yield number, batch
-        number += 1
 
 
 def contiguous_ranges(

@@ -125,7 +125,7 @@ class DomainTask:
         query: Domain and hints.
         batch_key: The batch in whose run it is worked on.
         rounds: Rounds used up so far.
-        is_alone: True when the worker holds nothing else, because workers died with it before.
+        is_alone: True when the worker holds nothing else, because too many workers died with it.
         last_settled_at: When the phase last settled it, epoch seconds; 0 when never. What was
             fetched since belongs to an unfinished attempt and is not fetched again.
     """

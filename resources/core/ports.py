@@ -88,7 +88,12 @@ class WorkQueue(Protocol):
     async def claim(
         self, batch_keys: Sequence[str], limit: int, due_before: float, *, alone: bool = False
     ) -> Sequence[DomainTask]:
-        """Take up to `limit` unsettled domains that are due and that nobody holds."""
+        """Take up to `limit` open domains that are due and that nobody holds.
+
+        Args:
+            alone: Take suspects instead, in whose hands workers died: a few that may be worked on
+                together but with nothing else in hand, or a single one.
+        """
         ...
 
     async def settle(self, change: Change) -> None:

@@ -19,6 +19,9 @@ class Tally:
         kinds: Domains by failure kind, settled or not.
         waiting_kinds: Unsettled domains by failure kind.
         claimed: Unsettled domains that a worker holds.
+        claimed_kinds: The same by failure kind, named as in `waiting_kinds`.
+        refreshing: Settled domains that are to be worked on again; what they settled with counts
+            until then.
         next_round_at: Epoch seconds of the first domain that waits for another round, or None.
         fingerprint: Changes whenever a domain of it has settled anew.
     """
@@ -29,6 +32,8 @@ class Tally:
     claimed: int = 0
     next_round_at: float | None = None
     fingerprint: str = ""
+    claimed_kinds: Mapping[str, int] = field(default_factory=dict)
+    refreshing: int = 0
 
     @property
     def total(self) -> int:
@@ -42,6 +47,11 @@ class Tally:
     def settled(self) -> int:
         return self.total - self.unsettled
 
+    @property
+    def open(self) -> int:
+        """Domains to work on: unsettled ones, and settled ones to be refreshed."""
+        return self.unsettled + self.refreshing
+
 
 @dataclass(frozen=True, slots=True)
 class TallyRow:
@@ -53,6 +63,7 @@ class TallyRow:
     claimed: int
     revisions: int
     not_before: float
+    refreshing: int = 0
 
 
 def tally(rows: Iterable[TallyRow]) -> Tally:
@@ -60,16 +71,18 @@ def tally(rows: Iterable[TallyRow]) -> Tally:
     states: Counter[State] = Counter()
     kinds: Counter[str] = Counter()
     waiting_kinds: Counter[str] = Counter()
-    claimed = revisions = 0
+    claimed_kinds: Counter[str] = Counter()
+    revisions = refreshing = 0
     next_round_at: float | None = None
     for row in rows:
         states[row.state] += row.count
-        claimed += row.claimed
+        refreshing += row.refreshing
         revisions += row.revisions
         if row.kind is not None:
             kinds[row.kind] += row.count
         if row.state in UNSETTLED:
             waiting_kinds[row.kind or row.state.value] += row.count
+            claimed_kinds[row.kind or row.state.value] += row.claimed
             if row.kind is not None and RULES[FailureKind(row.kind)].handling is Handling.ROUND:
                 earlier = row.not_before if next_round_at is None else next_round_at
                 next_round_at = min(row.not_before, earlier)
@@ -78,9 +91,11 @@ def tally(rows: Iterable[TallyRow]) -> Tally:
         states=dict(states),
         kinds=dict(kinds),
         waiting_kinds=dict(waiting_kinds),
-        claimed=claimed,
+        claimed=claimed_kinds.total(),
         next_round_at=next_round_at,
         fingerprint=f"{settled}.{revisions}",
+        claimed_kinds=dict(claimed_kinds),
+        refreshing=refreshing,
     )
 
 
@@ -89,28 +104,46 @@ def sum_up(tallies: Iterable[Tally]) -> Tally:
     states: Counter[State] = Counter()
     kinds: Counter[str] = Counter()
     waiting_kinds: Counter[str] = Counter()
-    claimed = 0
+    claimed_kinds: Counter[str] = Counter()
+    claimed = refreshing = 0
     rounds_at = []
     for one in tallies:
         states.update(one.states)
         kinds.update(one.kinds)
         waiting_kinds.update(one.waiting_kinds)
+        claimed_kinds.update(one.claimed_kinds)
         claimed += one.claimed
+        refreshing += one.refreshing
         if one.next_round_at is not None:
             rounds_at.append(one.next_round_at)
     return Tally(
-        dict(states), dict(kinds), dict(waiting_kinds), claimed, min(rounds_at, default=None)
+        states=dict(states),
+        kinds=dict(kinds),
+        waiting_kinds=dict(waiting_kinds),
+        claimed=claimed,
+        next_round_at=min(rounds_at, default=None),
+        claimed_kinds=dict(claimed_kinds),
+        refreshing=refreshing,
     )
 
 
 def sentence(phase: Phase, total: Tally) -> str:
-    """Say in plain words what is unsettled and why, most frequent reason first."""
+    """Say in plain words what is unsettled and why, most frequent reason first.
+
+    What is in somebody's hands has no reason of its own: told apart, or a person would start a run
+    for it that finds nothing to do.
+    """
     parts = []
-    for kind, count in sorted(total.waiting_kinds.items(), key=lambda item: (-item[1], item[0])):
+    free = Counter(total.waiting_kinds)
+    free.subtract(total.claimed_kinds)
+    for kind, count in sorted((+free).items(), key=lambda item: (-item[1], item[0])):
         if kind in RULES:
             parts.append(f"{count} {kind} ({RULES[FailureKind(kind)].sentence.rstrip('.')})")
         else:
             parts.append(f"{count} {kind}")
+    if total.claimed:
+        verb = "is" if total.claimed == 1 else "are"
+        parts.append(f"{total.claimed} {verb} being worked on by another run")
     return (
         f"{phase}: {total.unsettled} of {total.total} domains are not settled yet: "
         + "; ".join(parts)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
+import aiohttp
 import pytest
 
+from resources.adapters.classify import classify
+from resources.adapters.connector import guarded_session
 from resources.adapters.network import KEPT_S, NetworkCheck
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
-from tests.support.time import ManualClock
+from tests.support.raw_server import RawServer, reset
+from tests.support.time import ManualClock, until
 
 SUSPICIOUS = [
     FailureKind.NO_SUCH_HOST,
@@ -20,14 +25,18 @@ SUSPICIOUS = [
 ]
 
 
-def _explained(kind: FailureKind, **settings: Any) -> FailureKind:
-    async def run() -> FailureKind:
+def _failure(kind: FailureKind, **settings: Any) -> Failure:
+    async def run() -> Failure:
         check = NetworkCheck(FetchSettings(**settings), ManualClock())
         error = await check.explain(CallError(Failure(kind, "why", "https://a.example/", "pdl")))
         assert (error.failure.url, error.failure.provider) == ("https://a.example/", "pdl")
-        return error.failure.kind
+        return error.failure
 
     return asyncio.run(run())
+
+
+def _explained(kind: FailureKind, **settings: Any) -> FailureKind:
+    return _failure(kind, **settings).kind
 
 
 @pytest.mark.parametrize("kind", SUSPICIOUS)
@@ -46,10 +55,65 @@ def test_who_has_answered_was_reached(kind: FailureKind) -> None:
     assert _explained(kind, control_names=("one.invalid",)) is kind
 
 
-def test_without_names_or_with_one_address_for_everything_nothing_is_checked() -> None:
-    kind = FailureKind.NO_SUCH_HOST
-    assert _explained(kind, control_names=()) is kind
-    assert _explained(kind, control_names=("one.invalid",), connect_to="127.0.0.1:9") is kind
+def test_without_names_nothing_is_checked() -> None:
+    assert _explained(FailureKind.NO_SUCH_HOST, control_names=()) is FailureKind.NO_SUCH_HOST
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("kind", [FailureKind.CONNECT, FailureKind.TIMEOUT])
+def test_where_the_one_address_takes_no_connection_the_fault_is_ours(
+    kind: FailureKind, host: str
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        address = f"{host}:{unused.getsockname()[1]}"
+        failure = _failure(kind, connect_to=address)
+    assert failure.kind is FailureKind.LOCAL_NETWORK
+    assert address in failure.message
+    assert "PIPELINE_FETCH__CONNECT_TO" in failure.message
+
+
+@pytest.mark.parametrize("kind", [FailureKind.CONNECT, FailureKind.TIMEOUT])
+def test_where_the_one_address_takes_connections_the_fault_is_theirs(kind: FailureKind) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert _explained(kind, connect_to=f"127.0.0.1:{server.getsockname()[1]}") is kind
+
+
+@pytest.mark.parametrize("kind", [FailureKind.NO_SUCH_HOST, FailureKind.DNS, FailureKind.HTTP_5XX])
+def test_with_one_address_for_everything_only_connections_to_it_are_checked(
+    kind: FailureKind,
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        assert _explained(kind, control_names=("one.invalid",), connect_to=address) is kind
+
+
+def test_a_server_that_resets_every_request_is_there_all_the_same() -> None:
+    async def run() -> FailureKind:
+        async with RawServer({"*": reset}) as server:
+            settings = FetchSettings(connect_to=server.address, allow_networks=("127.0.0.0/8",))
+            async with guarded_session(settings, "x") as session:
+                with pytest.raises(aiohttp.ClientError) as caught:
+                    await session.get("http://a.example/")
+            error = CallError(classify(caught.value))
+            return (await NetworkCheck(settings, ManualClock()).explain(error)).failure.kind
+
+    assert asyncio.run(run()) is FailureKind.CONNECT
+
+
+def test_one_connection_tells_about_the_one_address_for_a_while() -> None:
+    async def run() -> None:
+        async with RawServer({}) as server:
+            clock = ManualClock()
+            check = NetworkCheck(FetchSettings(connect_to=server.address), clock)
+            error = CallError(Failure(FailureKind.CONNECT, "why"))
+            for connections in (1, 2):
+                await asyncio.gather(*(check.explain(error) for _ in range(5)))
+                await until(lambda wanted=connections: server.connections == wanted)  # type: ignore[misc]
+                clock.advance(KEPT_S + 1)
+
+    asyncio.run(run())
 
 
 def test_a_finding_is_kept_for_a_while_and_then_looked_at_again() -> None:

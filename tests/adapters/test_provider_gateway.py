@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,8 +20,10 @@ from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.network import NetworkCheck
 from resources.adapters.provider_gateway import CallPolicy, ProviderGateway
 from resources.core.config import FetchSettings
+from resources.core.enrichment import Enrichment
 from resources.core.errors import CallError, Failure, FailureKind
-from resources.core.models import Candidate, CompanyQuery, RawAnswer
+from resources.core.models import Candidate, CompanyQuery, DomainTask, RawAnswer, Settled
+from resources.core.provider_chain import ChainLink
 from resources.core.retry import RetryPolicy
 from tests.support.ledgers import open_at, sqlite_url
 from tests.support.time import NOW, ManualClock, until
@@ -79,6 +82,19 @@ def _fails(kind: FailureKind) -> Ask:
     return ask
 
 
+async def _hangs(queries: Sequence[CompanyQuery]) -> Answers:
+    await asyncio.Event().wait()
+    raise AssertionError(queries)
+
+
+def _held(go: asyncio.Event) -> Ask:
+    async def ask(queries: Sequence[CompanyQuery]) -> Answers:
+        await go.wait()
+        return {query.domain: _answer(query.domain) for query in queries}
+
+    return ask
+
+
 def _says(**answers: RawAnswer | Failure) -> Ask:
     async def ask(queries: Sequence[CompanyQuery]) -> Answers:
         return {f"{name}.example": answer for name, answer in answers.items()}
@@ -104,14 +120,25 @@ class _Way:
         attempts: int = 1,
         fresh_s: float = 1000,
         max_credits: float | None = None,
+        patience_s: float = 60,
+        is_required: bool = True,
+        closing_s: float = 10,
     ) -> ProviderGateway:
         return ProviderGateway(
             self.provider,
             self.ledger,
             self.commits,
-            NetworkCheck(FetchSettings(connect_to="127.0.0.1:9"), self.clock),
+            NetworkCheck(FetchSettings(control_names=()), self.clock),
             self.clock,
-            CallPolicy(concurrency, RetryPolicy(attempts, 0.0, 0.0), fresh_s, 1.0),
+            CallPolicy(
+                concurrency,
+                RetryPolicy(attempts, 0.0, 0.0),
+                fresh_s,
+                1.0,
+                patience_s,
+                is_required,
+                closing_s,
+            ),
             Budget("scope", max_credits),
             "worker",
             Random(0),
@@ -204,13 +231,9 @@ def test_kept_answers_are_not_asked_for_again_while_fresh(way: _Way) -> None:
 
 
 def test_an_answer_that_was_lost_in_a_kill_is_in_doubt_and_asked_for_again(way: _Way) -> None:
-    async def killed(queries: Sequence[CompanyQuery]) -> Answers:
-        await asyncio.Event().wait()
-        return {}
-
     async def run() -> None:
-        way.provider.script = [killed]
-        gateway = way.gateway()
+        way.provider.script = [_hangs]
+        gateway = way.gateway(closing_s=0.01)
         waiting = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
         await until(lambda: way.provider.in_flight == 1)
         await gateway.close()
@@ -225,6 +248,22 @@ def test_an_answer_that_was_lost_in_a_kill_is_in_doubt_and_asked_for_again(way: 
 
 def test_one_who_stops_waiting_does_not_take_the_answer_from_the_others(way: _Way) -> None:
     async def run() -> None:
+        go = asyncio.Event()
+        way.provider.script = [_held(go)]
+        gateway = way.gateway()
+        leaves = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
+        stays = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
+        await until(lambda: way.provider.in_flight == 1)
+        leaves.cancel()
+        go.set()
+        assert await stays == _answer("b.example")
+
+    asyncio.run(run())
+    assert way.outside.calls.find("pdl", ["a.example"], 0)  # paid for, so kept
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent(way: _Way) -> None:
+    async def run() -> None:
         gateway = way.gateway()
         leaves = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
         stays = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
@@ -233,7 +272,30 @@ def test_one_who_stops_waiting_does_not_take_the_answer_from_the_others(way: _Wa
         assert await stays == _answer("b.example")
 
     asyncio.run(run())
-    assert way.outside.calls.find("pdl", ["a.example"], 0)  # paid for, so kept
+    assert way.provider.asked == [["b.example"]]
+    assert way.outside.calls.story("a.example") == []
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent_again_either(way: _Way) -> None:
+    async def run() -> None:
+        go = asyncio.Event()
+
+        async def fails(queries: Sequence[CompanyQuery]) -> Answers:
+            await go.wait()
+            raise CallError(Failure(FailureKind.HTTP_5XX, "why", provider="pdl"))
+
+        way.provider.script = [fails]
+        gateway = way.gateway(attempts=3)
+        leaves = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
+        stays = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
+        await until(lambda: way.provider.in_flight == 1)
+        leaves.cancel()
+        await asyncio.wait({leaves})
+        go.set()
+        assert await stays == _answer("b.example")
+
+    asyncio.run(run())
+    assert way.provider.asked == [["a.example", "b.example"], ["b.example"]]
 
 
 def test_only_so_many_calls_are_under_way_at_a_time(tmp_path: Path) -> None:
@@ -241,12 +303,7 @@ def test_only_so_many_calls_are_under_way_at_a_time(tmp_path: Path) -> None:
 
     async def run() -> None:
         go = asyncio.Event()
-
-        async def held(queries: Sequence[CompanyQuery]) -> Answers:
-            await go.wait()
-            return {query.domain: _answer(query.domain) for query in queries}
-
-        way.provider.script = [held] * 8
+        way.provider.script = [_held(go)] * 8
         gateway = way.gateway(concurrency=2)
         waiting = [
             asyncio.ensure_future(gateway.answer(CompanyQuery(f"{name}.example")))
@@ -259,6 +316,140 @@ def test_only_so_many_calls_are_under_way_at_a_time(tmp_path: Path) -> None:
     asyncio.run(run())
     assert way.provider.most_in_flight == 2
     assert len(way.provider.asked) == 8
+    way.close()
+
+
+# -- patience ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("is_required", "of_the_queued"),
+    [(True, FailureKind.LIMITER), (False, FailureKind.TIMEOUT)],
+)
+def test_a_provider_that_hangs_is_waited_for_only_so_long(
+    tmp_path: Path, is_required: bool, of_the_queued: FailureKind
+) -> None:
+    way = _Way(tmp_path, bulk_size=1, script=[_hangs])
+    gateway = way.gateway(concurrency=1, patience_s=1.0, is_required=is_required, closing_s=0.01)
+    found = _run(way, gateway, "a", "b", "c")
+    failures = [answer for answer in found.values() if isinstance(answer, Failure)]
+    assert [failure.kind for failure in failures] == [FailureKind.TIMEOUT, *[of_the_queued] * 2]
+    assert {failure.provider for failure in failures} == {"pdl"}
+    assert way.provider.asked == [["a.example"]]
+    way.close()
+
+
+def test_what_is_kept_is_given_while_the_provider_hangs(way: _Way) -> None:
+    _run(way, way.gateway(), "a")
+
+    async def run() -> None:
+        way.provider.script = [_hangs]
+        gateway = way.gateway(concurrency=1, closing_s=0.01)
+        hangs = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
+        await until(lambda: way.provider.in_flight == 1)
+        assert await gateway.answer(CompanyQuery("a.example")) == _answer("a.example")
+        hangs.cancel()
+        await gateway.close()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_an_answer_that_comes_too_late_for_its_domain_is_kept_for_the_next_run(
+    tmp_path: Path,
+) -> None:
+    way = _Way(tmp_path, bulk_size=1)
+
+    async def run() -> None:
+        go = asyncio.Event()
+        way.provider.script = [_held(go)]
+        gateway = way.gateway(patience_s=1.0)
+        answer = await gateway.answer(CompanyQuery("a.example"))
+        assert isinstance(answer, Failure)
+        assert answer.kind is FailureKind.TIMEOUT
+        go.set()
+        await gateway.close()
+
+    asyncio.run(run())
+    assert _run(way, way.gateway(), "a") == {"a": _answer("a.example")}
+    assert way.provider.asked == [["a.example"]]
+    way.close()
+
+
+def test_domains_settle_without_an_optional_provider_that_hangs(tmp_path: Path) -> None:
+    (tmp_path / "paid").mkdir()
+    (tmp_path / "free").mkdir()
+    paid = _Way(tmp_path / "paid")
+    free = _Way(tmp_path / "free", name="rdap", is_paid=False, bulk_size=1, script=[_hangs])
+    domains = ["a.example", "b.example", "c.example"]
+
+    async def run() -> list[Any]:
+        gateways = {
+            "rdap": free.gateway(concurrency=1, patience_s=0.2, is_required=False, closing_s=0.01),
+            "pdl": paid.gateway(),
+        }
+        chain = [ChainLink("rdap", is_required=False), ChainLink("pdl", is_required=True)]
+        work = Enrichment(chain, gateways, frozenset(), 10)
+        tasks = [DomainTask(CompanyQuery(domain), "batch", 0) for domain in domains]
+        outcomes = await asyncio.gather(*(work.attempt(task) for task in tasks))
+        for gateway in gateways.values():
+            await gateway.close()
+        return outcomes
+
+    for outcome in asyncio.run(asyncio.wait_for(run(), 20)):
+        assert isinstance(outcome, Settled)
+        assert outcome.payload is not None
+        (noted,) = orjson.loads(outcome.payload)["noted"]
+        assert (noted["provider"], noted["kind"]) == ("rdap", "timeout")
+    assert sorted(domain for call in paid.provider.asked for domain in call) == domains
+    paid.close()
+    free.close()
+
+
+# -- the end ----------------------------------------------------------------------------------
+
+
+def test_a_call_under_way_at_the_end_still_brings_its_answer(way: _Way) -> None:
+    async def run() -> None:
+        go = asyncio.Event()
+        way.provider.script = [_held(go)]
+        gateway = way.gateway()
+        waiting = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
+        await until(lambda: way.provider.in_flight == 1)
+        waiting.cancel()
+        closing = asyncio.ensure_future(gateway.close())
+        await asyncio.sleep(0)
+        go.set()
+        await closing
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+    assert way.outside.calls.find("pdl", ["a.example"], 0) == {"a.example": _answer("a.example")}
+
+
+def test_nothing_new_is_sent_at_the_end(tmp_path: Path) -> None:
+    way = _Way(tmp_path, bulk_size=1)
+
+    async def run() -> None:
+        go = asyncio.Event()
+        way.provider.script = [_held(go)]
+        gateway = way.gateway(concurrency=1)
+        waiting = [
+            asyncio.ensure_future(gateway.answer(CompanyQuery(f"{name}.example"))) for name in "abc"
+        ]
+        await until(lambda: way.provider.in_flight == 1)
+        closing = asyncio.ensure_future(gateway.close())
+        await asyncio.sleep(0)
+        late = await gateway.answer(CompanyQuery("d.example"))
+        assert isinstance(late, Failure)
+        assert late.kind is FailureKind.CANCELLED
+        go.set()
+        await closing
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert found[0] == _answer("a.example")
+        assert not any(isinstance(answer, RawAnswer) for answer in found[1:])
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+    assert way.provider.asked == [["a.example"]]
+    assert way.outside.calls.story("b.example") == []
     way.close()
 
 

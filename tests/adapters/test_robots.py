@@ -14,7 +14,7 @@ import pytest
 from resources.adapters.connector import guarded_session
 from resources.adapters.fetcher import Fetcher
 from resources.adapters.ledger.commits import CommitQueue
-from resources.adapters.robots import Robots, Rules
+from resources.adapters.robots import Robots
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, FailureKind
 from tests.support.ledgers import open_at, sqlite_url
@@ -146,8 +146,3 @@ def test_a_host_is_asked_once_a_day_by_all_processes(tmp_path: Path) -> None:
             assert site.server.paths == {"/robots.txt": 3}
 
     asyncio.run(run())
-
-
-def test_sitemaps_are_named() -> None:
-    assert Rules(DISALLOW.decode()).sitemaps == ["https://a.example/map.xml"]
-    assert Rules(None).sitemaps == []

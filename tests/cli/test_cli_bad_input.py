@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,9 @@ def test_a_missing_file_and_a_folder_are_refused(
         (["--only", "EVERYTHING"], "PAGE_SCRAPING"),
         (["--faults", "mild"], "--sandbox"),
         (["--sandbox-url", "ftp://x"], "--sandbox-url"),
+        (["--sandbox-url", "http://127.0.0.1:99999"], "--sandbox-url"),
+        (["--sandbox-url", "http://[::1"], "--sandbox-url"),
+        (["--sandbox-url", "http://a b\x01:80"], "--sandbox-url"),
         (["--batch-size", "0"], "PIPELINE_BATCH_SIZE"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -67,6 +71,20 @@ def test_an_option_that_makes_no_sense_is_refused(
     file = tmp_path / "list.csv"
     file.write_text("domain\nacme.example\n")
     assert expected in pipeline("run", file, *options).sentence
+    assert _is_untouched(home)
+
+
+def test_a_sandbox_that_does_not_answer_is_named(
+    pipeline: Pipeline, tmp_path: Path, home: Path
+) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("domain\nacme.example\n")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: nothing answers there
+        port = unused.getsockname()[1]
+        sentence = pipeline("run", file, "--sandbox-url", f"http://127.0.0.1:{port}").sentence
+    assert f"Nothing answers as a sandbox at http://127.0.0.1:{port}" in sentence
+    assert f"pipeline sandbox --port {port}" in sentence
     assert _is_untouched(home)
 
 

@@ -160,7 +160,7 @@ def test_doctor_says_what_to_do_about_what_is_wrong(pipeline: Pipeline, tmp_path
         env = {
             "PIPELINE_FETCH__CONNECT_TO": f"127.0.0.1:{unused.getsockname()[1]}",
             "PIPELINE_FETCH__ALLOW_NETWORKS": "127.0.0.0/8",
-            "PIPELINE_CHAIN": "pdl,wikidata,nobody",
+            "PIPELINE_CHAIN": "pdl,wikidata",
             "PIPELINE_PROVIDERS__PDL__API_KEY": "very-secret-key",
             "PIPELINE_DATABASE_URL": "postgresql+psycopg2://me:hunter2-pw@127.0.0.1:1/x",
             "DAGSTER_HOME": str(tmp_path),
@@ -171,13 +171,20 @@ def test_doctor_says_what_to_do_about_what_is_wrong(pipeline: Pipeline, tmp_path
     levels = _levels(answer.json)
     assert (answer.code, told.code) == (1, 1)
     assert levels["home"] == levels["ledger"] == levels["network"] == ["fail"]
-    assert levels["providers"] == ["fail", "ok"]
+    assert levels["providers"] == ["ok"]
     assert levels["key"] == ["ok"]
     assert levels["dagster"] == ["warn"]
-    assert answer.json["failed"] == 4
+    assert answer.json["failed"] == 3
     for text in (answer.out, told.out):
         assert "very-secret-key" not in text
         assert "hunter2-pw" not in text
+
+
+def test_a_chain_with_an_unknown_provider_is_refused_at_start(pipeline: Pipeline) -> None:
+    answer = pipeline("doctor", "--json", env={"PIPELINE_CHAIN": "rdap,nobody"})
+    assert _levels(answer.json)["settings"] == ["fail"]
+    assert "PIPELINE_CHAIN" in answer.out
+    assert "'nobody' is no provider" in answer.out
 
 
 def test_doctor_tells_which_internet_a_ledger_holds(

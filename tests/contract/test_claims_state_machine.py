@@ -50,6 +50,7 @@ class Claims(RuleBasedStateMachine):
         self.leases: dict[int, float] = {}
         self.declared_dead: set[int] = set()
         self.settled: dict[str, tuple[object, ...]] = {}
+        self.refreshing: set[str] = set()
 
     def teardown(self) -> None:
         if hasattr(self, "ledger"):
@@ -82,11 +83,12 @@ class Claims(RuleBasedStateMachine):
         tasks = self.ledger.work.claim(
             self.ids[who], PHASE, KEYS, limit, self.now + 1, self.now, alone=alone
         )
-        assert len(tasks) <= (1 if alone else limit)
+        assert len(tasks) <= limit
+        assert len(tasks) == 1 or not any(task.is_alone for task in tasks)
         held = {domain for other in self.hands.values() for domain in other}
         for task in tasks:
             assert task.domain not in held, "two workers hold one domain"
-            assert task.domain not in self.settled
+            assert task.domain not in self.settled or task.domain in self.refreshing
             self.hands[who][task.domain] = task
 
     @rule(who=WHO, outcome=OUTCOMES, which=st.integers(0, 5))
@@ -97,8 +99,11 @@ class Claims(RuleBasedStateMachine):
         task = self.hands[who].pop(mine[which % len(mine)])
         change = after_attempt(task, outcome, self.now, POLICY)
         self.ledger.work.settle(self.ids[who], PHASE, change, CODE, self.now)
-        if change.state.is_settled:
+        if change.state is State.QUARANTINED and task.domain in self.refreshing:
+            self.refreshing.discard(task.domain)
+        elif change.state.is_settled:
             self.settled[task.domain] = (change.state, change.kind, change.payload)
+            self.refreshing.discard(task.domain)
 
     @rule(who=WHO, domain=st.sampled_from(DOMAINS))
     def write_without_holding(self, who: int, domain: str) -> None:
@@ -148,6 +153,9 @@ class Claims(RuleBasedStateMachine):
                 self.declared_dead.add(who)
                 self.hands[who] = {}
         for row in self._rows():
+            if row["domain"] in self.refreshing and not row["refresh_asked"]:
+                assert row["deaths_alone"] >= 2
+                self.refreshing.discard(row["domain"])
             if row["state"] == State.QUARANTINED and row["domain"] not in self.settled:
                 assert row["deaths_alone"] >= 2
                 self.settled[row["domain"]] = (row["state"], row["kind"], None)
@@ -166,6 +174,12 @@ class Claims(RuleBasedStateMachine):
     @rule()
     def run_again_by_hand(self) -> None:
         self.ledger.work.make_due(PHASE, KEYS)
+
+    @rule()
+    def ask_for_a_refresh(self) -> None:
+        asked = self.ledger.work.expire(PHASE, KEYS, self.now + 1, self.now)
+        before, self.refreshing = self.refreshing, set(self.settled)
+        assert asked == len(self.refreshing - before)
 
     # -- what holds always ----------------------------------------------------------------------
 
@@ -187,6 +201,7 @@ class Claims(RuleBasedStateMachine):
             assert found[domain].payload == payload
         for row in self._rows():
             assert State(row["state"]).is_settled == (row["domain"] in self.settled)
+            assert bool(row["refresh_asked"]) == (row["domain"] in self.refreshing)
 
     @invariant()
     def counts_add_up(self) -> None:

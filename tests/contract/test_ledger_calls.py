@@ -103,6 +103,23 @@ def test_the_budget_counts_what_was_billed_and_what_is_in_doubt(ledger: Ledger) 
         _begin(ledger, "d.example", budget=budget, reserve=0.5)
 
 
+@pytest.mark.parametrize("kind", FailureKind)
+def test_a_call_that_may_have_arrived_before_it_failed_stays_in_the_budget(
+    ledger: Ledger, kind: FailureKind
+) -> None:
+    budget = Budget("scope", 4)
+    call = _begin(ledger, "a.example", budget=budget, reserve=3)
+    ledger.calls.fail(call, Failure(kind, "why"), NOW + 1)
+    assert ledger.calls.spent("scope") == {"pdl": (1, 0.0)}
+    _begin(ledger, "b.example", budget=budget, reserve=1)
+    if kind in {FailureKind.TIMEOUT, FailureKind.CONNECT}:
+        with pytest.raises(CallError) as caught:
+            _begin(ledger, "c.example", budget=budget, reserve=1)
+        assert caught.value.failure.kind is FailureKind.BUDGET_EXHAUSTED
+    else:
+        _begin(ledger, "c.example", budget=budget, reserve=3)
+
+
 def test_each_invocation_has_a_budget_of_its_own_and_free_calls_need_none(ledger: Ledger) -> None:
     spent = Budget("one", 0)
     with pytest.raises(CallError):

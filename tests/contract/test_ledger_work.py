@@ -68,6 +68,10 @@ def _result(ledger: Ledger, domain: str):  # type: ignore[no-untyped-def]
     return {result.domain: result for result in ledger.work.results(PHASE, KEY)}[domain]
 
 
+def _refreshing(ledger: Ledger) -> int:
+    return ledger.work.tallies(PHASE, [KEY])[KEY].refreshing
+
+
 def _what(ledger: Ledger, domain: str) -> list[object]:
     return [event["what"] for event in ledger.work.history(domain)]
 
@@ -181,8 +185,6 @@ def test_a_worker_whose_lease_ran_out_loses_its_claims(ledger: Ledger) -> None:
     assert ledger.workers.bury_dead(NOW + LEASE_S + 2) == []
     assert _names(_claim(ledger, _worker(ledger))) == DOMAINS
     assert _what(ledger, DOMAINS[0]) == ["worker_died"]
-    assert ledger.workers.is_run_dead("run-1")
-    assert not ledger.workers.is_run_dead("run-2")
 
 
 def test_a_beat_renews_the_lease_of_all_claims(ledger: Ledger) -> None:
@@ -190,8 +192,7 @@ def test_a_beat_renews_the_lease_of_all_claims(ledger: Ledger) -> None:
     _claim(ledger, worker)
     ledger.workers.beat(worker, NOW + 50, 1, 10)
     assert ledger.workers.bury_dead(NOW + LEASE_S + 10) == []
-    assert ledger.workers.live_count(NOW + LEASE_S + 10) == 1
-    assert ledger.workers.live_count(NOW + 50 + LEASE_S + 1) == 0
+    assert ledger.workers.bury_dead(NOW + 50 + LEASE_S + 1) == ["run"]
 
 
 def test_a_worker_that_was_declared_dead_can_neither_beat_nor_claim_nor_write(
@@ -266,16 +267,56 @@ def test_a_zombie_is_gone() -> None:
     assert is_process_gone(identity)
 
 
-def test_after_two_deaths_a_domain_is_claimed_alone_only(ledger: Ledger) -> None:
+def test_after_two_deaths_a_domain_is_claimed_with_other_suspects_only(ledger: Ledger) -> None:
     for _ in range(2):
         worker = _worker(ledger)
         _claim(ledger, worker, 2)
         _bury(ledger, worker)
     worker = _worker(ledger)
     assert _names(_claim(ledger, worker)) == DOMAINS[2:]
-    (task,) = _claim(ledger, worker, alone=True)
-    assert (task.domain, task.is_alone) == (DOMAINS[0], True)
-    assert _names(_claim(ledger, worker, alone=True)) == [DOMAINS[1]]
+    tasks = _claim(ledger, worker, alone=True)
+    assert [(task.domain, task.is_alone) for task in tasks] == [
+        (DOMAINS[0], False),
+        (DOMAINS[1], False),
+    ]
+
+
+def test_suspects_are_claimed_in_ever_smaller_groups_of_the_fewest_deaths(ledger: Ledger) -> None:
+    names = [f"s{number:02d}.example" for number in range(40)]
+    add_list(ledger, "s", names)
+    keys = ["s-00001"]
+    for _ in range(2):
+        worker = _worker(ledger)
+        assert _names(_claim(ledger, worker, keys=keys)) == names
+        _bury(ledger, worker)
+    taken: list[list[str]] = []
+    for _ in range(3 + 10 + 2):
+        worker = _worker(ledger)
+        tasks = _claim(ledger, worker, keys=keys, alone=True)
+        assert {task.is_alone for task in tasks} == {len(taken) >= 3 + 10}
+        taken.append(_names(tasks))
+        _bury(ledger, worker)
+    assert [len(group) for group in taken] == [16, 16, 8] + [4] * 10 + [1] * 2
+    assert [name for group in taken[:3] for name in group] == names
+    assert [name for group in taken[3:13] for name in group] == names
+    # Only deaths alone condemn: of all these, nobody has two.
+    assert _claim(ledger, _worker(ledger), keys=keys) == []
+    (counted,) = ledger.work.tallies(PHASE, keys).values()
+    assert counted.unsettled == 40
+
+
+def test_a_group_of_suspects_is_no_larger_than_the_worker_can_hold(ledger: Ledger) -> None:
+    for _ in range(2):
+        worker = _worker(ledger)
+        _claim(ledger, worker)
+        _bury(ledger, worker)
+    worker, other = _worker(ledger), _worker(ledger)
+    (task,) = _claim(ledger, worker, 1, alone=True)
+    assert (task.domain, task.is_alone) == (DOMAINS[0], False)
+    _bury(ledger, worker)
+    assert _names(_claim(ledger, other, alone=True)) == DOMAINS[1:]
+    # Those with fewer deaths are all taken: then it is the turn of the others.
+    assert _names(_claim(ledger, other, alone=True)) == DOMAINS[:1]
 
 
 def test_a_domain_that_kills_its_worker_alone_twice_is_quarantined_with_its_history(
@@ -285,7 +326,7 @@ def test_a_domain_that_kills_its_worker_alone_twice_is_quarantined_with_its_hist
         worker = _worker(ledger)
         _claim(ledger, worker, 1)
         _bury(ledger, worker)
-    for _ in range(2):
+    for _ in range(4):
         assert _result(ledger, DOMAINS[0]).state is State.PENDING
         worker = _worker(ledger)
         assert _names(_claim(ledger, worker, alone=True)) == [DOMAINS[0]]
@@ -293,21 +334,21 @@ def test_a_domain_that_kills_its_worker_alone_twice_is_quarantined_with_its_hist
     result = _result(ledger, DOMAINS[0])
     assert (result.state, result.kind) == (State.QUARANTINED, FailureKind.BUG)
     assert "died" in (result.reason or "")
-    assert _what(ledger, DOMAINS[0]) == ["worker_died"] * 3 + ["quarantined"]
+    assert _what(ledger, DOMAINS[0]) == ["worker_died"] * 5 + ["quarantined"]
     assert _claim(ledger, _worker(ledger), alone=True) == []
 
 
 def test_a_quarantined_killer_that_is_asked_for_again_is_really_tried_again(
     ledger: Ledger,
 ) -> None:
-    for alone in (False, False, True, True):
+    for alone in (False, False, True, True, True, True):
         worker = _worker(ledger)
         _claim(ledger, worker, 1, alone=alone)
         _bury(ledger, worker)
     assert ledger.work.expire(PHASE, [KEY], NOW + 1, NOW) == 1
     bystander = _worker(ledger)
     _bury(ledger, bystander)  # somebody else's death must not condemn it
-    assert _result(ledger, DOMAINS[0]).state is State.PENDING
+    assert _refreshing(ledger) == 1
     assert DOMAINS[0] in _names(_claim(ledger, _worker(ledger)))
 
 
@@ -377,7 +418,132 @@ def test_a_failed_attempt_keeps_what_an_earlier_one_found(ledger: Ledger) -> Non
     assert task.last_settled_at == NOW
     _settle(ledger, worker, DOMAINS[0], State.WAITING, kind=FailureKind.TIMEOUT, rounds=1)
     result = _result(ledger, DOMAINS[0])
-    assert (result.state, result.payload, result.rounds) == (State.WAITING, b"old", 1)
+    assert (result.state, result.payload, result.rounds) == (State.SUCCEEDED, b"old", 1)
+
+
+def test_a_domain_that_was_never_settled_waits_and_is_given_up_as_such(ledger: Ledger) -> None:
+    worker = _worker(ledger)
+    for state in (State.WAITING, State.QUARANTINED):
+        _claim(ledger, worker, 1)
+        _settle(ledger, worker, DOMAINS[0], state, kind=FailureKind.TIMEOUT, reason="slow")
+        result = _result(ledger, DOMAINS[0])
+        assert (result.state, result.kind, result.reason) == (state, "timeout", "slow")
+    assert _what(ledger, DOMAINS[0]) == ["waiting", "quarantined"]
+
+
+# -- refresh ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refreshed(ledger: Ledger) -> str:
+    """A worker that has settled the first domain, which has become stale, and holds it again."""
+    worker = _worker(ledger)
+    _claim(ledger, worker, 1)
+    _settle(ledger, worker, DOMAINS[0], State.SUCCEEDED, payload=b"old", reason="was there")
+    assert ledger.work.expire(PHASE, [KEY], NOW + 1, NOW) == 1
+    assert _names(_claim(ledger, worker, 1)) == DOMAINS[:1]
+    return worker
+
+
+def test_a_refresh_takes_the_settled_state_from_no_list(ledger: Ledger) -> None:
+    add_list(ledger, "b", DOMAINS[:1])
+    worker = _worker(ledger)
+    _claim(ledger, worker, 1)
+    _settle(ledger, worker, DOMAINS[0], State.SUCCEEDED, payload=b"old")
+    ledger.work.expire(PHASE, [KEY], NOW + 1, NOW)
+    (other,) = ledger.work.tallies(PHASE, ["b-00001"]).values()
+    assert (other.unsettled, other.refreshing, other.claimed) == (0, 1, 0)
+    _claim(ledger, worker, 1)
+    assert ledger.work.tallies(PHASE, ["b-00001"])["b-00001"].claimed == 0
+    assert _claim(ledger, _worker(ledger), 1, keys=["b-00001"]) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "payload"),
+    [(State.SUCCEEDED, b"new"), (State.NOT_FOUND, None), (State.REFUSED, None)],
+)
+def test_a_refresh_that_settles_anew_replaces_state_and_result(
+    ledger: Ledger, refreshed: str, state: State, payload: bytes | None
+) -> None:
+    before = ledger.work.tallies(PHASE, [KEY])[KEY].fingerprint
+    change = Change(DOMAINS[0], state, rounds=0, payload=payload)
+    ledger.work.settle(refreshed, PHASE, change, CODE, NOW + 5)
+    result = _result(ledger, DOMAINS[0])
+    assert (result.state, result.payload, result.reason) == (state, payload, None)
+    assert result.settled_at == NOW + 5
+    counted = ledger.work.tallies(PHASE, [KEY])[KEY]
+    assert counted.refreshing == 0
+    assert counted.fingerprint != before
+    assert DOMAINS[0] not in _names(_claim(ledger, _worker(ledger)))
+
+
+def test_a_refresh_that_waits_keeps_what_was_settled_and_is_tried_again_when_due(
+    ledger: Ledger, refreshed: str
+) -> None:
+    waiting = {"kind": FailureKind.TIMEOUT, "reason": "slow", "rounds": 1}
+    _settle(ledger, refreshed, DOMAINS[0], State.WAITING, not_before=NOW + 60, **waiting)
+    result = _result(ledger, DOMAINS[0])
+    assert (result.state, result.kind, result.reason) == (State.SUCCEEDED, None, "was there")
+    assert (result.payload, result.settled_at) == (b"old", NOW)
+    assert (result.rounds, result.not_before) == (1, NOW + 60)
+    counted = ledger.work.tallies(PHASE, [KEY])[KEY]
+    assert (counted.unsettled, counted.refreshing, counted.next_round_at) == (9, 1, None)
+    assert ledger.work.stale_batches(PHASE, NOW - 1) == {KEY}
+    assert ledger.work.expire(PHASE, [KEY], NOW + 1, NOW) == 0
+    ledger.work.hold(PHASE, [KEY], Failure(FailureKind.LOCAL_NETWORK, "down"), NOW)
+    assert _result(ledger, DOMAINS[0]) == result
+    assert _names(_claim(ledger, refreshed)) == DOMAINS[1:]
+    ledger.work.make_due(PHASE, [KEY])
+    (task,) = _claim(ledger, refreshed)
+    assert (task.domain, task.rounds, task.last_settled_at) == (DOMAINS[0], 1, NOW)
+
+
+def test_a_refresh_that_is_given_up_keeps_the_older_result_and_says_so(
+    ledger: Ledger, refreshed: str
+) -> None:
+    given_up = Change(DOMAINS[0], State.QUARANTINED, 8, kind=FailureKind.TIMEOUT, reason="Slow.")
+    ledger.work.settle(refreshed, PHASE, given_up, CODE, NOW + 5)
+    result = _result(ledger, DOMAINS[0])
+    assert (result.state, result.kind, result.payload) == (State.SUCCEEDED, None, b"old")
+    assert ledger.work.tallies(PHASE, [KEY])[KEY].refreshing == 0
+    event = ledger.work.history(DOMAINS[0])[-1]
+    assert event["what"] == "given_up"
+    assert event["message"] == "Slow. The older result (succeeded) is kept."
+    assert (event["kind"], event["rounds"]) == ("timeout", 8)
+    # Its attempt counts as a try: it is stale again only when that is old enough.
+    assert ledger.work.stale_batches(PHASE, NOW + 5) == set()
+    assert ledger.work.expire(PHASE, [KEY], NOW + 6, NOW + 6) == 1
+
+
+def test_a_refresh_that_kills_its_workers_is_given_up_and_keeps_the_older_result(
+    ledger: Ledger, refreshed: str
+) -> None:
+    _bury(ledger, refreshed)
+    for number in range(8):
+        worker = _worker(ledger)
+        if _names(_claim(ledger, worker, 1, alone=number > 0)) != DOMAINS[:1]:
+            break
+        _bury(ledger, worker)
+    result = _result(ledger, DOMAINS[0])
+    assert (result.state, result.kind, result.payload) == (State.SUCCEEDED, None, b"old")
+    assert ledger.work.tallies(PHASE, [KEY])[KEY].refreshing == 0
+    last = ledger.work.history(DOMAINS[0])[-1]
+    assert last["what"] == "given_up"
+    assert "older result (succeeded) is kept" in str(last["message"])
+
+
+def test_what_another_version_of_the_code_settled_is_stale(ledger: Ledger) -> None:
+    worker = _worker(ledger)
+    _claim(ledger, worker, 1)
+    _settle(ledger, worker, DOMAINS[0], State.SUCCEEDED, payload=b"x")
+    assert ledger.work.stale_batches(PHASE, NOW, code_version=CODE) == set()
+    assert ledger.work.expire(PHASE, [KEY], NOW, NOW, code_version=CODE) == 0
+    assert ledger.work.stale_batches(PHASE, NOW, code_version="newer") == {KEY}
+    assert ledger.work.expire(PHASE, [KEY], NOW, NOW, code_version="newer") == 1
+    _claim(ledger, worker, 1)
+    change = Change(DOMAINS[0], State.SUCCEEDED, rounds=0, payload=b"y")
+    ledger.work.settle(worker, PHASE, change, "newer", NOW)
+    assert ledger.work.stale_batches(PHASE, NOW, code_version="newer") == set()
 
 
 def test_the_history_tells_each_attempt_with_its_failure(ledger: Ledger) -> None:
@@ -453,7 +619,8 @@ def test_only_what_is_stale_expires_and_starts_with_fresh_rounds(ledger: Ledger)
     assert ledger.work.stale_batches(PHASE, NOW + 1) == {KEY}
     assert ledger.work.expire(PHASE, [KEY], NOW + 1, NOW) == 1
     one, two = (_result(ledger, domain) for domain in DOMAINS[:2])
-    assert (one.state, one.rounds, one.payload) == (State.PENDING, 0, b"x")
+    assert (one.state, one.rounds, one.payload) == (State.SUCCEEDED, 0, b"x")
+    assert _refreshing(ledger) == 1
     assert (two.state, two.rounds) == (State.WAITING, 3)
 
 

@@ -45,6 +45,11 @@ class Row:
     deaths: int = 0
     holder: str | None = None
     revision: int = 0
+    refresh_asked: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in UNSETTLED or self.refresh_asked
 
 
 @dataclass
@@ -68,7 +73,15 @@ class MemoryQueue:
         await asyncio.sleep(0)
         return {
             key: tally(
-                TallyRow(r.state, r.kind, 1, int(r.holder is not None), r.revision, r.not_before)
+                TallyRow(
+                    r.state,
+                    r.kind,
+                    1,
+                    int(r.holder is not None),
+                    r.revision,
+                    r.not_before,
+                    int(r.refresh_asked),
+                )
                 for r in (self.rows[domain] for domain in self.batches[key])
             )
             for key in batch_keys
@@ -79,24 +92,40 @@ class MemoryQueue:
     ) -> Sequence[DomainTask]:
         await asyncio.sleep(0)
         tasks: list[DomainTask] = []
-        for key in batch_keys:
-            for domain in self.batches[key]:
-                row = self.rows[domain]
-                is_due = row.state in UNSETTLED and row.not_before < due_before
-                if not is_due or row.holder or (row.deaths >= 2) != alone or len(tasks) == limit:
-                    continue
-                row.holder = "me"
-                query = CompanyQuery(domain)
-                tasks.append(DomainTask(query, key, rounds=row.rounds, is_alone=alone))
+        found = [
+            (key, domain)
+            for key in batch_keys
+            for domain in self.batches[key]
+            if self._is_claimable(domain, due_before) and (self.rows[domain].deaths >= 2) == alone
+        ]
+        fewest = min((self.rows[domain].deaths for _, domain in found), default=0)
+        if alone:
+            found = [one for one in found if self.rows[one[1]].deaths == fewest]
+            limit = min(limit, {2: 16, 3: 4}.get(fewest, 1))
+        for key, domain in found:
+            row = self.rows[domain]
+            if row.holder or len(tasks) == limit:
+                continue
+            row.holder = "me"
+            query = CompanyQuery(domain)
+            tasks.append(DomainTask(query, key, rounds=row.rounds, is_alone=fewest >= 4))
         self.claims.append(tuple(task.domain for task in tasks))
         self.claimed += [task.domain for task in tasks]
         return tasks
+
+    def _is_claimable(self, domain: str, due_before: float) -> bool:
+        row = self.rows[domain]
+        return row.is_open and row.not_before < due_before and row.holder is None
 
     async def settle(self, change: Change) -> None:
         await asyncio.sleep(0)
         row = self.rows[change.domain]
         if row.holder != "me":
             raise LeaseLost(f"{change.domain} was taken over")
+        if row.refresh_asked and change.state not in {State.SUCCEEDED, State.NOT_FOUND}:
+            row.refresh_asked = not change.state.is_settled
+            row.not_before, row.holder = change.not_before, None
+            return
         self.rows[change.domain] = replace(
             row,
             state=change.state,
@@ -106,6 +135,7 @@ class MemoryQueue:
             not_before=change.not_before,
             holder=None,
             revision=row.revision + change.state.is_settled,
+            refresh_asked=False,
         )
 
     async def hold(self, batch_keys: Sequence[str], failure: Failure) -> None:
@@ -234,6 +264,42 @@ def test_settled_batches_are_reported_first_and_without_work() -> None:
     assert [task.domain for task in work.begun] == ["a1"]
 
 
+def test_a_batch_to_refresh_is_worked_on_and_reported_when_it_is_worked_off() -> None:
+    queue = MemoryQueue({"a": ["a1", "a2"], "b": ["b1"]})
+    for domain in ("a1", "a2"):
+        queue.rows[domain] = Row(State.SUCCEEDED, revision=1, refresh_asked=domain == "a2")
+    queue.rows["b1"] = Row(State.SUCCEEDED, revision=1)
+    events = _pass(queue)
+    assert [(event.key, event.is_new) for event in events if isinstance(event, BatchSettled)] == [
+        ("b", False),
+        ("a", True),
+    ]
+    assert BatchStarted("a", 1, 1, 1) in events
+    assert queue.claimed == ["a2"]
+    assert _ended(events).unsettled == {}
+
+
+@pytest.mark.parametrize("not_before", [0.0, NOW + 60])
+def test_a_refresh_that_fails_or_is_not_due_leaves_its_batch_settled(not_before: float) -> None:
+    queue = MemoryQueue({"a": ["a1"]})
+    queue.rows["a1"] = Row(State.SUCCEEDED, revision=1, refresh_asked=True, not_before=not_before)
+    events = _pass(queue, ScriptedWork({"a1": Failure(FailureKind.TIMEOUT, "slow")}))
+    (settled,) = [event for event in events if isinstance(event, BatchSettled)]
+    assert (settled.key, settled.is_new, settled.tally.refreshing) == ("a", True, 1)
+    assert _ended(events) == PassEnded({}, None)
+
+
+def test_a_batch_is_reported_once_also_when_its_last_refresh_is_worked_on_alone() -> None:
+    queue = MemoryQueue({"a": ["a1", "a2"]})
+    for domain in ("a1", "a2"):
+        queue.rows[domain] = Row(State.SUCCEEDED, revision=1, refresh_asked=True)
+    queue.rows["a2"].deaths = 2
+    events = _pass(queue)
+    assert queue.claimed == ["a1", "a2"]
+    (settled,) = [event for event in events if isinstance(event, BatchSettled)]
+    assert settled.tally.fingerprint == "2.4"
+
+
 def test_a_batch_is_announced_once_with_its_number_and_what_is_left_of_it() -> None:
     queue = MemoryQueue(_two_batches() | {"c": ["c1"]})
     queue.rows["c1"].state = State.SUCCEEDED
@@ -340,7 +406,7 @@ def test_nothing_is_claimed_twice_in_a_pass_and_concurrency_is_never_exceeded(
     queue = MemoryQueue(batches)
     for number in deadly:
         if str(number) in queue.rows:
-            queue.rows[str(number)].deaths = 2
+            queue.rows[str(number)].deaths = 2 + number % 3
     answers: dict[str, Outcome | Answer] = {
         str(number): Failure(kinds[number % len(kinds)], "why") for number in failing
     }
@@ -401,7 +467,7 @@ def test_a_clock_set_back_does_not_make_a_failed_domain_due_again_in_the_same_pa
 
 def test_domains_in_whose_hands_workers_died_are_worked_on_alone_and_last() -> None:
     queue = MemoryQueue({"a": ["a1", "a2", "a3"], "b": ["b1", "b2", "b3"]})
-    queue.rows["a1"].deaths = queue.rows["b2"].deaths = 2
+    queue.rows["a1"].deaths = queue.rows["b2"].deaths = 4
     queue.rows["a2"].deaths = 1  # one death is nobody's fault yet
     work = ScriptedWork()
     events = _pass(queue, work)
@@ -411,6 +477,20 @@ def test_domains_in_whose_hands_workers_died_are_worked_on_alone_and_last() -> N
     assert work.together["b2"] == {"b2"}
     assert _ended(events).unsettled == {}
     assert sorted(_settled_keys(events)) == ["a", "b"]
+
+
+def test_suspects_are_worked_on_in_groups_with_nothing_else_in_hand() -> None:
+    queue = MemoryQueue({"a": [f"a{n:02d}" for n in range(30)]})
+    suspects = {f"a{n:02d}": 2 for n in range(5)} | {f"a{n:02d}": 3 for n in range(5, 11)}
+    for domain, deaths in suspects.items():
+        queue.rows[domain].deaths = deaths
+    work = ScriptedWork(concurrency=3)
+    _pass(queue, work)
+    assert [task.domain for task in work.begun][-11:] == list(suspects)
+    groups = [claim for claim in queue.claims if set(claim) & set(suspects)]
+    assert [len(group) for group in groups] == [3, 2, 3, 3]
+    assert all(work.together[domain] <= set(group) for group in groups for domain in group)
+    assert not any(task.is_alone for task in work.begun)
 
 
 # -- failures ---------------------------------------------------------------------------------

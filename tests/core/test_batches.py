@@ -1,10 +1,8 @@
-"""How lists become batches, and wanted batches become ranges."""
+"""How lists and batches are named, and wanted batches become ranges."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import count
 
 import pytest
 from hypothesis import given
@@ -14,7 +12,6 @@ from resources.core.batches import (
     batch_key,
     contiguous_ranges,
     list_name_from,
-    plan_batches,
 )
 
 KEYS = [f"list-{number:05d}" for number in range(1, 51)]
@@ -67,36 +64,6 @@ def test_whatever_name_comes_out_can_be_a_key(stem: str) -> None:
     assert re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,59}", name)
     assert list_name_from(name) == name
     assert batch_key(name, 1)
-
-
-def test_domains_keep_their_order_and_the_last_batch_is_short() -> None:
-    assert list(plan_batches(["a", "b", "c", "d", "e"], 4, 2)) == [
-        (4, ("a", "b")),
-        (5, ("c", "d")),
-        (6, ("e",)),
-    ]
-
-
-def test_no_domains_make_no_batch() -> None:
-    assert list(plan_batches([], 1, 50)) == []
-
-
-def test_planning_takes_no_more_domains_than_the_batch_needs() -> None:
-    taken = []
-
-    def endless() -> Iterator[str]:
-        for number in count():
-            taken.append(number)
-            yield str(number)
-
-    assert next(plan_batches(endless(), 1, 3)) == (1, ("0", "1", "2"))
-    assert len(taken) == 3
-
-
-@pytest.mark.parametrize(("first", "size"), [(0, 5), (1, 0), (1, -1)])
-def test_a_plan_without_sense_is_refused_at_the_call(first: int, size: int) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        plan_batches(["a"], first, size)
 
 
 def test_neighbours_become_one_range() -> None:

@@ -31,6 +31,7 @@ ROWS = st.lists(
         claimed=st.integers(0, 5),
         revisions=st.integers(0, 9),
         not_before=st.floats(0, 1e9),
+        refreshing=st.integers(0, 5),
     ),
     max_size=12,
 )
@@ -74,6 +75,12 @@ def test_the_fingerprint_changes_when_a_domain_settles_anew() -> None:
     assert len({before.fingerprint, expired.fingerprint, after.fingerprint}) == 3
 
 
+def test_what_is_refreshed_is_open_but_neither_unsettled_nor_held_up() -> None:
+    counted = tally([TallyRow(State.SUCCEEDED, None, 3, 2, 3, 60.0, refreshing=2)])
+    assert (counted.open, counted.refreshing, counted.unsettled) == (2, 2, 0)
+    assert (counted.claimed, counted.next_round_at) == (0, None)
+
+
 @given(ROWS, ROWS)
 def test_the_sum_of_two_batches_counts_what_both_count(
     one: list[TallyRow], two: list[TallyRow]
@@ -83,6 +90,8 @@ def test_the_sum_of_two_batches_counts_what_both_count(
     assert parts.kinds == whole.kinds
     assert parts.waiting_kinds == whole.waiting_kinds
     assert parts.claimed == whole.claimed
+    assert parts.claimed_kinds == whole.claimed_kinds
+    assert parts.refreshing == whole.refreshing
     assert parts.next_round_at == whole.next_round_at
 
 
@@ -110,3 +119,18 @@ def test_the_sentence_names_the_most_frequent_reason_first_and_what_is_kept() ->
         "7 auth (The provider does not accept our key; check its API key); "
         "2 timeout (The other side did not answer in time); 1 pending. The other 40 are kept."
     )
+
+
+def test_the_sentence_tells_what_another_run_has_in_hand_from_what_is_pending() -> None:
+    rows = [
+        _row(State.SUCCEEDED, count=10),
+        _row(State.PENDING, count=79, claimed=79),
+        _row(State.WAITING, "timeout", 3, claimed=1),
+    ]
+    assert sentence(Phase.PAGE_SCRAPING, tally(rows)) == (
+        "PAGE_SCRAPING: 82 of 92 domains are not settled yet: "
+        "2 timeout (The other side did not answer in time); "
+        "80 are being worked on by another run. The other 10 are kept."
+    )
+    one = sentence(Phase.PAGE_SCRAPING, tally([_row(State.PENDING, count=3, claimed=1)]))
+    assert "2 pending; 1 is being worked on by another run" in one

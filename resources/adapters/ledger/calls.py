@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import zstandard
-from sqlalchemy import and_, case, func, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import answers, calls
@@ -19,6 +19,8 @@ from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.models import RawAnswer
 
 ASKED, MATCH, NO_MATCH, FAILED = "asked", "match", "no_match", "failed"
+# Calls that ended like this may have arrived, and then they are billed without our seeing it.
+_MAYBE_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Calls:
                         Failure(
                             FailureKind.BUDGET_EXHAUSTED,
                             f"The limit of {budget.max_credits:g} credits for this run leaves no "
-                            f"room for another call to {provider} ({spent:g} are spent).",
+                            f"room for another call to {provider} ({spent:g} are spent or may be).",
                             provider=provider,
                         )
                     )
@@ -218,10 +220,12 @@ class Calls:
 
 
 def _committed_credits(connection: object, scope: str) -> float:
-    """Credits spent, and those that calls in flight (or lost in a kill) may still cost."""
+    """Credits spent, and those that calls without an answer may still cost: calls in flight, lost
+    in a kill, or cut off after they may have arrived."""
+    in_doubt = or_(calls.c.answered_at.is_(None), calls.c.outcome.in_(_MAYBE_BILLED))
     total = connection.execute(  # type: ignore[attr-defined]
-        select(
-            func.sum(case((calls.c.answered_at.is_(None), calls.c.reserved), else_=calls.c.credits))
-        ).where(calls.c.scope == scope)
+        select(func.sum(case((in_doubt, calls.c.reserved), else_=calls.c.credits))).where(
+            calls.c.scope == scope
+        )
     ).scalar_one()
     return float(total or 0.0)

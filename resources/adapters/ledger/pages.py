@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import zstandard
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import pages, robots
@@ -58,11 +58,6 @@ class Pages:
                 select(pages).where(pages.c.domain == domain, pages.c.fetched_at >= fetched_after)
             ).all()
         return {row.url: PageRow(**row._mapping) for row in rows}
-
-    def forget(self, domain: str) -> None:
-        """Forget a domain's pages, before it is fetched afresh."""
-        with self._database.write() as connection:
-            connection.execute(delete(pages).where(pages.c.domain == domain))
 
     def count_since(self, since: float) -> int:
         """Pages fetched since a time (epoch seconds)."""

@@ -119,7 +119,6 @@ workers = Table(
     Column("started_at", Double, nullable=False),
     Column("beat_at", Double, nullable=False),
     Column("lease_until", Double, nullable=False),
-    Column("waits_until", Double),
     Column("done", Integer, nullable=False),
     Column("total", Integer, nullable=False),
     Column("ended_at", Double),
@@ -142,6 +141,8 @@ work = Table(
     Column("deaths_alone", Integer, nullable=False, server_default="0"),
     Column("claimed_by", ForeignKey("workers.id")),
     Column("claimed_alone", Integer, nullable=False, server_default="0"),
+    # 1 while a settled domain is to be worked on again; what it settled with stays till then.
+    Column("refresh_asked", Integer, nullable=False, server_default="0"),
     Column("code_version", String(40)),
     Column("data_version", String(64)),
     Column("revision", Integer, nullable=False, server_default="0"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import zstandard
-from sqlalchemy import Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, members, results, work
@@ -37,13 +37,21 @@ class WorkQueries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def stale_batches(self, phase: Phase, settled_before: float) -> set[str]:
-        """Batches with a domain that settled before a time (epoch seconds)."""
+    def stale_batches(
+        self, phase: Phase, settled_before: float, *, code_version: str | None = None
+    ) -> set[str]:
+        """Batches with a domain that is stale, or whose refresh has begun and is not over.
+
+        Args:
+            settled_before: Epoch seconds; what settled earlier is stale.
+            code_version: What another version of the phase's code settled is stale too.
+        """
+        wanted = or_(work.c.refresh_asked == 1, is_stale(settled_before, code_version))
         with self._database.read() as connection:
             rows = connection.execute(
                 select(members.c.batch_key)
                 .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
-                .where(work.c.state.not_in(UNSETTLED_VALUES), work.c.settled_at < settled_before)
+                .where(work.c.state.not_in(UNSETTLED_VALUES), wanted)
                 .distinct()
             )
             return set(rows.scalars())
@@ -63,6 +71,7 @@ class WorkQueries:
                         func.sum(is_held).label("held"),
                         func.sum(work.c.revision).label("revisions"),
                         func.min(work.c.not_before).label("not_before"),
+                        func.sum(work.c.refresh_asked).label("refreshing"),
                     )
                     .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
                     .where(members.c.batch_key.in_(keys))
@@ -77,6 +86,7 @@ class WorkQueries:
                             int(row.held),
                             int(row.revisions),
                             row.not_before,
+                            int(row.refreshing),
                         )
                     )
         return {key: tally(rows) for key, rows in grouped.items()}
@@ -106,6 +116,27 @@ class WorkQueries:
                 select(events).where(events.c.domain == domain).order_by(events.c.at, events.c.id)
             )
             return [dict(row._mapping) for row in rows]
+
+
+def is_open() -> ColumnElement[bool]:
+    """The condition that a row is to be worked on: unsettled, or settled and to be refreshed."""
+    return or_(work.c.state.in_(UNSETTLED_VALUES), work.c.refresh_asked == 1)
+
+
+def is_stale(settled_before: float, code_version: str | None) -> ColumnElement[bool]:
+    """The condition that a settled row is to be worked on again.
+
+    A refresh that was given up leaves the time of the older result as it was. It counts as tried
+    from then on: a site that is gone must not be asked for eight rounds every night.
+    """
+    stale = work.c.settled_at < settled_before
+    if code_version is not None:
+        # Without a version nobody knows; a row that its workers' deaths quarantined has none.
+        stale = or_(stale, work.c.code_version != code_version)
+    was_tried_since = and_(
+        work.c.updated_at > work.c.settled_at, work.c.updated_at >= settled_before
+    )
+    return and_(stale, ~was_tried_since)
 
 
 def _results_query(phase: Phase) -> Select[tuple[object, ...]]:

@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, select, update
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, work, workers
+from resources.adapters.ledger.work_queries import is_open
 from resources.core.errors import FailureKind, LeaseLost
-from resources.core.models import UNSETTLED, Phase, State
+from resources.core.models import Phase, State
 
 # Once as many workers have died with a domain alone in hand, it is certain that the domain does it.
 DEATHS_ALONE_BEFORE_QUARANTINE = 2
+REFRESH_GIVEN_UP = "given_up"
 KILLED_BY_IT = "The worker process died each time it worked on this domain alone."
 
 
@@ -156,8 +158,9 @@ class Workers:
     def bury_dead(self, now: float) -> list[str]:
         """End workers that are certainly dead, or whose lease has run out.
 
-        What they had in hand becomes claimable again, with the death noted: a domain in whose
-        hands workers keep dying is worked on alone, and in the end quarantined.
+        What they had in hand becomes claimable again, with the death noted: domains in whose
+        hands workers keep dying are worked on in ever smaller groups, then alone, and in the end
+        the one that does it is quarantined.
 
         Returns: run ids of the workers that were ended (those that had one).
         """
@@ -189,40 +192,28 @@ class Workers:
                 return
             _free_what_it_held(connection, worker_id, now)
 
-    def live_count(self, now: float) -> int:
-        """Workers that are neither ended nor past their lease."""
-        with self._database.read() as connection:
-            return int(
-                connection.execute(
-                    select(func.count())
-                    .select_from(workers)
-                    .where(and_(workers.c.ended_at.is_(None), workers.c.lease_until >= now))
-                ).scalar_one()
-            )
 
-    def is_run_dead(self, run_id: str) -> bool:
-        """Whether a run had workers and all of them have died."""
-        with self._database.read() as connection:
-            rows = connection.execute(
-                select(workers.c.end_reason).where(workers.c.run_id == run_id)
-            ).all()
-        return bool(rows) and all(row.end_reason == "died" for row in rows)
+def older_is_kept(reason: str, older_state: str) -> str:
+    """Why a refresh was given up, and what that means for the result from before."""
+    return f"{reason.rstrip('.')}. The older result ({older_state}) is kept."
 
 
 def _free_what_it_held(connection: Connection, worker_id: str, now: float) -> None:
     """Count the death for each domain that a dead worker held, and note it in their history."""
-    unsettled = work.c.state.in_([state.value for state in UNSETTLED])
+    was_open = is_open()
     held = connection.execute(
         select(
             work.c.phase,
             work.c.domain,
             work.c.rounds,
+            work.c.state,
+            work.c.refresh_asked,
             (work.c.deaths_alone + work.c.claimed_alone).label("deaths_alone"),
-        ).where(work.c.claimed_by == worker_id, unsettled)
+        ).where(work.c.claimed_by == worker_id, was_open)
     ).all()
     connection.execute(
         update(work)
-        .where(work.c.claimed_by == worker_id, unsettled)
+        .where(work.c.claimed_by == worker_id, was_open)
         .values(
             deaths=work.c.deaths + 1,
             deaths_alone=work.c.deaths_alone + work.c.claimed_alone,
@@ -236,25 +227,31 @@ def _free_what_it_held(connection: Connection, worker_id: str, now: float) -> No
     for row in held:
         is_culprit = row.deaths_alone >= DEATHS_ALONE_BEFORE_QUARANTINE
         reason = KILLED_BY_IT if is_culprit else "A worker process died with it in hand."
+        what = "worker_died"
         if is_culprit:
+            what = State.QUARANTINED.value
+            values: dict[str, object] = {"updated_at": now, "refresh_asked": 0}
+            if row.refresh_asked:
+                what, reason = REFRESH_GIVEN_UP, older_is_kept(reason, row.state)
+            else:
+                values |= {
+                    "state": State.QUARANTINED,
+                    "kind": FailureKind.BUG,
+                    "reason": reason,
+                    "settled_at": now,
+                    "revision": work.c.revision + 1,
+                }
             connection.execute(
                 update(work)
                 .where(work.c.phase == row.phase, work.c.domain == row.domain)
-                .values(
-                    state=State.QUARANTINED,
-                    kind=FailureKind.BUG,
-                    reason=reason,
-                    settled_at=now,
-                    revision=work.c.revision + 1,
-                    updated_at=now,
-                )
+                .values(**values)
             )
         connection.execute(
             events.insert().values(
                 domain=row.domain,
                 phase=row.phase,
                 at=now,
-                what=State.QUARANTINED if is_culprit else "worker_died",
+                what=what,
                 kind=FailureKind.BUG if is_culprit else None,
                 message=reason,
                 rounds=row.rounds,
