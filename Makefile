@@ -42,7 +42,7 @@ ui: setup ## Start Dagster's webserver, daemon and code server on http://127.0.0
 
 lock: ## Resolve pyproject.toml into requirements.lock again (needs uv on PATH)
 	uv pip compile --universal --no-strip-extras --python-version 3.11 --generate-hashes \
-		--group dev --no-header --no-emit-index-url pyproject.toml -o requirements.lock
+		--group dev --no-header pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment and caches; keeps PIPELINE_HOME
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

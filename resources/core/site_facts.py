@@ -33,6 +33,7 @@ from urllib.parse import urlsplit
 from resources.core.models import Fact
 from resources.core.names import fold
 from resources.core.organisation_facts import (
+    Address,
     Organisation,
     StatedAddress,
     is_about,
@@ -89,21 +90,6 @@ class PhoneOnPage(Protocol):
     def kind(self) -> str: ...
 
 
-class AddressOnPage(Protocol):
-    """A postal address as `extract` gives it."""
-
-    @property
-    def street(self) -> str | None: ...
-    @property
-    def postcode(self) -> str | None: ...
-    @property
-    def city(self) -> str | None: ...
-    @property
-    def region(self) -> str | None: ...
-    @property
-    def country(self) -> str | None: ...
-
-
 class Page(Protocol):
     """What of `extract.ScrapedPage` is used here."""
 
@@ -122,7 +108,7 @@ class Page(Protocol):
     @property
     def phones(self) -> Sequence[PhoneOnPage]: ...
     @property
-    def addresses(self) -> Sequence[AddressOnPage]: ...
+    def addresses(self) -> Sequence[Address]: ...
     @property
     def social(self) -> Sequence[str]: ...
     @property
