@@ -30,7 +30,7 @@ from resources.profile_builder import ASSET as PROFILES
 FETCHING = (Phase.COMPANY_ENRICHMENT, Phase.PAGE_SCRAPING)
 MAX_PAUSE_S = 30.0
 # Dagster keeps a run's events in memory until it ends, so that a run must not grow with the list.
-MOST_BATCHES_PER_RUN = 100
+MOST_BATCHES_PER_RUN = 40
 
 
 @dataclass(slots=True)
