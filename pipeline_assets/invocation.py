@@ -22,12 +22,11 @@ from resources.adapters.ledger.lists import IngestReport
 from resources.artifact_writer import ASSET_OF, MANIFEST_ASSET
 from resources.core.batches import contiguous_ranges
 from resources.core.errors import RULES, FailureKind, Handling
-from resources.core.models import Phase
+from resources.core.models import FETCHING, Phase
 from resources.core.tallies import Tally, sum_up
 from resources.platform import Platform
 from resources.profile_builder import ASSET as PROFILES
 
-FETCHING = (Phase.COMPANY_ENRICHMENT, Phase.PAGE_SCRAPING)
 MAX_PAUSE_S = 30.0
 # Dagster keeps a run's events in memory until it ends, so that a run must not grow with the list.
 MOST_BATCHES_PER_RUN = 40

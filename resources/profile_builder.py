@@ -18,14 +18,14 @@ from resources.adapters.ledger.work_queries import StoredResult
 from resources.adapters.store import Store
 from resources.artifact_writer import ASSET_OF, ArtifactWriter, Written
 from resources.core.extract import from_json
-from resources.core.models import CompanyProfile, Fact, Phase, State
+from resources.core.models import FETCHING, CompanyProfile, Fact, Phase, State
 from resources.core.ports import Clock
 from resources.core.profile import merge
 from resources.core.profile_json import COLUMNS, fact_from_json, flat_row, to_json
 from resources.core.site_facts import site_facts
 from resources.core.tallies import Tally
 
-INPUTS = (Phase.COMPANY_ENRICHMENT, Phase.PAGE_SCRAPING)
+INPUTS = FETCHING
 CODE_VERSION = "1"
 LIST_CONFIDENCE = 0.5
 ASSET = ASSET_OF[Phase.PROFILE_BUILD]

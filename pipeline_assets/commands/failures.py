@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 
 from pipeline_assets.commands.groups import (
-    FETCHING,
     Group,
     group_json,
     groups_of,
@@ -18,7 +17,7 @@ from pipeline_assets.commands.groups import (
 from pipeline_assets.commands.opening import list_names, opened
 from pipeline_assets.commands.wording import console, iso, plain, print_json, safe
 from resources.core.errors import FailureKind
-from resources.core.models import State
+from resources.core.models import FETCHING, State
 from resources.platform import Platform
 
 REJECTED_SHOWN = 5

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline_assets.commands.wording import iso, until
 from resources.adapters.ledger.reading import Reading
 from resources.core.errors import RULES, FailureKind, Handling
-from resources.core.models import Phase, State
+from resources.core.models import FETCHING, Phase, State
 from resources.directory import ASSET as DIRECTORY
 from resources.platform import Platform
 
@@ -21,7 +21,6 @@ ORDER = (
     State.WAITING,
     State.PENDING,
 )
-FETCHING = (Phase.COMPANY_ENRICHMENT, Phase.PAGE_SCRAPING)
 
 
 @dataclass(frozen=True, slots=True)

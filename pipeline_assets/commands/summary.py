@@ -13,23 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline_assets.commands.groups import ORDER
 from resources.adapters.ledger.lists import IngestReport
 from resources.core.errors import RULES, FailureKind
-from resources.core.models import Phase, State
+from resources.core.models import Phase
 from resources.directory import ASSET as DIRECTORY
 from resources.platform import Platform
 
 if TYPE_CHECKING:
     from pipeline_assets.invocation import Outcome
-
-_ORDER = (
-    State.SUCCEEDED,
-    State.NOT_FOUND,
-    State.REFUSED,
-    State.QUARANTINED,
-    State.WAITING,
-    State.PENDING,
-)
 
 
 def taken_in(report: IngestReport) -> str:
@@ -94,7 +86,7 @@ def _phase_json(phase: Phase, outcome: Outcome) -> dict[str, Any]:
     tally = outcome.tallies[phase]
     calls, credits = _calls(phase, outcome)
     return {
-        **{state.value: tally.states.get(state, 0) for state in _ORDER},
+        **{state.value: tally.states.get(state, 0) for state in ORDER},
         "kinds": dict(sorted(tally.kinds.items())),
         "calls": calls,
         "credits": credits,
@@ -155,7 +147,7 @@ def show(platform: Platform, outcome: Outcome, seconds: float, *, is_sandbox: bo
 def _states_table(outcome: Outcome) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("Domains by phase")
-    shown = [s for s in _ORDER if any(t.states.get(s) for t in outcome.tallies.values())]
+    shown = [s for s in ORDER if any(t.states.get(s) for t in outcome.tallies.values())]
     for state in shown:
         table.add_column(state.value, justify="right")
     for phase, tally in outcome.tallies.items():

@@ -21,6 +21,10 @@ class Phase(StrEnum):
     PROFILE_BUILD = "PROFILE_BUILD"
 
 
+FETCHING = (Phase.COMPANY_ENRICHMENT, Phase.PAGE_SCRAPING)
+"""The phases that ask the outside; profiles are built from what they settle."""
+
+
 class State(StrEnum):
     """Where a domain stands in a phase."""
 
