@@ -143,7 +143,15 @@ class ProviderSettings(_Section):
         description="True: a domain waits until this provider has answered. "
         "Default: true for paid providers, false for the others.",
     )
-    concurrency: int = Field(8, ge=1, le=256, description="Calls to it at a time by one run.")
+    concurrency: int = Field(
+        8, ge=1, le=256, description="Calls to it at a time, by all processes together."
+    )
+    rate: float = Field(
+        10, gt=0, le=10_000, description="Calls a second to it, by all processes together."
+    )
+    burst: float = Field(
+        20, ge=1, le=10_000, description="Calls that may be made at once after a pause."
+    )
 
 
 class ProvidersSettings(_Section):
@@ -151,9 +159,12 @@ class ProvidersSettings(_Section):
 
     pdl: ProviderSettings = Field(ProviderSettings(), description="People Data Labs (paid).")
     wikidata: ProviderSettings = Field(
-        ProviderSettings(concurrency=2), description="Wikidata SPARQL (no key)."
+        ProviderSettings(concurrency=2, rate=5, burst=5), description="Wikidata SPARQL (no key)."
     )
-    rdap: ProviderSettings = Field(ProviderSettings(), description="RDAP registries (no key).")
+    rdap: ProviderSettings = Field(
+        ProviderSettings(rate=50, burst=50),
+        description="RDAP registries (no key); rate, burst and concurrency hold for each registry.",
+    )
 
 
 class Settings(BaseSettings):
@@ -176,6 +187,11 @@ class Settings(BaseSettings):
         None, description="SQLAlchemy URL of the ledger. Default: SQLite at HOME/ledger.db."
     )
     batch_size: int = Field(50, ge=1, le=10_000, description="Domains per batch (partition).")
+    batch_timeout: float = Field(
+        300,
+        gt=0,
+        description="Seconds of work on one batch, per batch_size domains; what is left waits.",
+    )
     phase_timeout: float = Field(
         3600, gt=0, description="Seconds of work in one step; what is left waits for the next run."
     )
@@ -186,6 +202,27 @@ class Settings(BaseSettings):
     )
     checkpoint_interval: int = Field(
         100, ge=1, le=10_000, description="Most results that one commit may hold."
+    )
+    enable_auto_recovery: bool = Field(
+        True, description="False: unfinished batches are reported, and not run again by themselves."
+    )
+    circuit_breaker_threshold: int = Field(
+        5, ge=1, le=1000, description="Failures in a row that open a breaker."
+    )
+    circuit_breaker_timeout: float = Field(
+        300,
+        gt=0,
+        le=86_400,
+        description="Seconds a breaker stays open before one probe; doubles with each failed one.",
+    )
+    circuit_breaker_window: float = Field(
+        60, gt=0, le=3600, description="Seconds over which a breaker's failure rate is counted."
+    )
+    circuit_breaker_failure_rate: float = Field(
+        0.5, gt=0, le=1, description="Share of failed calls in the window that opens a breaker."
+    )
+    circuit_breaker_minimum_calls: int = Field(
+        20, ge=1, description="Calls in the window before their failure rate counts."
     )
     lease: float = Field(
         60, ge=3, le=3600, description="Seconds a worker's claims last without a beat."

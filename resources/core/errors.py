@@ -72,6 +72,7 @@ class FailureRule:
         needs_person: Nothing will change until somebody acts or a new period begins.
         stops_run: Asking on for other domains in this run is pointless.
         sentence: What a person reads.
+        counts_for_breaker: Whether it says that the other side is away.
     """
 
     handling: Handling
@@ -79,10 +80,11 @@ class FailureRule:
     sentence: str
     needs_person: bool = False
     stops_run: bool = False
+    counts_for_breaker: bool = False
 
 
-def _round(sentence: str) -> FailureRule:
-    return FailureRule(Handling.ROUND, State.WAITING, sentence)
+def _round(sentence: str, *, breaker: bool = False) -> FailureRule:
+    return FailureRule(Handling.ROUND, State.WAITING, sentence, counts_for_breaker=breaker)
 
 
 def _wait(sentence: str, *, person: bool = False, stops: bool = False) -> FailureRule:
@@ -95,11 +97,11 @@ def _settle(state: State, sentence: str) -> FailureRule:
 
 RULES: Mapping[FailureKind, FailureRule] = MappingProxyType(
     {
-        FailureKind.TIMEOUT: _round("The other side did not answer in time."),
-        FailureKind.CONNECT: _round("The connection was refused, reset or cut."),
-        FailureKind.DNS: _round("The domain's name servers did not answer."),
-        FailureKind.TLS: _round("The encrypted connection could not be set up."),
-        FailureKind.HTTP_5XX: _round("The other side answered with a server error."),
+        FailureKind.TIMEOUT: _round("The other side did not answer in time.", breaker=True),
+        FailureKind.CONNECT: _round("The connection was refused, reset or cut.", breaker=True),
+        FailureKind.DNS: _round("The domain's name servers did not answer.", breaker=True),
+        FailureKind.TLS: _round("The encrypted connection could not be set up.", breaker=True),
+        FailureKind.HTTP_5XX: _round("The other side answered with a server error.", breaker=True),
         FailureKind.RATE_LIMITED: _round("The other side asked for a slower pace."),
         FailureKind.BREAKER_OPEN: _wait("Calls are paused because too many of them failed."),
         FailureKind.LIMITER: _wait("The pace limit has no room at present."),
@@ -151,6 +153,7 @@ class Failure:
         provider: Whose answer it was, for provider calls.
         retry_after_s: Seconds the other side asked us to wait, if it did.
         stack: The stack trace, for BUG only.
+        is_for_all: Whether every other domain of the run would meet the same.
     """
 
     kind: FailureKind
@@ -159,6 +162,7 @@ class Failure:
     provider: str | None = None
     retry_after_s: float | None = None
     stack: str | None = None
+    is_for_all: bool = False
 
 
 class PipelineError(Exception):

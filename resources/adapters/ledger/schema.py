@@ -121,6 +121,7 @@ workers = Table(
     Column("lease_until", Double, nullable=False),
     Column("done", Integer, nullable=False),
     Column("total", Integer, nullable=False),
+    Column("doing", CleanText),
     Column("ended_at", Double),
     Column("end_reason", CleanText),
     Index("ix_workers_open", "ended_at"),
@@ -242,4 +243,56 @@ artifacts = Table(
     Column("data_version", String(64), nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("at", Double, nullable=False),
+)
+
+breakers = Table(
+    "breakers",
+    metadata,
+    Column("endpoint", String(300), primary_key=True),
+    Column("status", String(10), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("openings", Integer, nullable=False),
+    Column("window", CleanText, nullable=False),
+    Column("opened_at", Double, nullable=False),
+    Column("retry_at", Double, nullable=False),
+    Column("probe_by", String(36)),
+    Column("probe_until", Double, nullable=False),
+    Column("reason", CleanText, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("ix_breakers_updated", "updated_at"),
+)
+
+breaker_changes = Table(
+    "breaker_changes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("endpoint", String(300), nullable=False, index=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("old", String(10), nullable=False),
+    Column("new", String(10), nullable=False),
+    Column("reason", CleanText, nullable=False),
+    Column("worker_id", String(36)),
+)
+
+paces = Table(
+    "paces",
+    metadata,
+    Column("endpoint", String(300), primary_key=True),
+    Column("rate", Double, nullable=False),
+    Column("tokens", Double, nullable=False),
+    Column("filled_at", Double, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("reason", CleanText, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("ix_paces_updated", "updated_at"),
+)
+
+pace_shares = Table(
+    "pace_shares",
+    metadata,
+    Column("endpoint", String(300), primary_key=True),
+    Column("worker_id", String(36), primary_key=True),
+    Column("slots", Integer, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Column("until", Double, nullable=False),
 )
