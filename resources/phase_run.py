@@ -11,6 +11,7 @@ from random import Random
 
 import httpx
 
+from resources.adapters.call_gate import CallGate
 from resources.adapters.classify import classify
 from resources.adapters.connector import guarded_client, guarded_session, user_agent
 from resources.adapters.extraction_pool import ExtractionPool
@@ -20,13 +21,14 @@ from resources.adapters.ledger.calls import Budget
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.network import NetworkCheck
 from resources.adapters.provider_gateway import CallPolicy, ProviderGateway
-from resources.adapters.providers.registry import build_providers
+from resources.adapters.providers.registry import build_providers, limits_of
 from resources.adapters.robots import Robots
 from resources.adapters.site_visit import CODE_VERSION as SCRAPING_VERSION
 from resources.adapters.site_visit import SiteVisit
 from resources.adapters.store import Store
 from resources.adapters.work_queue import LedgerWorkQueue
 from resources.core.batch_runner import BatchRunner, Event, RunLimits
+from resources.core.breaker import BreakerPolicy
 from resources.core.config import Settings
 from resources.core.enrichment import CODE_VERSION as ENRICHMENT_VERSION
 from resources.core.enrichment import Enrichment
@@ -45,6 +47,8 @@ ENRICHED_AT_A_TIME = 200
 MOST_SECONDS_BETWEEN_BEATS = 5.0
 # The longest wait for one provider: all three may hang, and the domain is still settled in time.
 SHARE_OF_A_DOMAINS_TIME = 0.3
+# A provider's call may be several requests: RDAP follows redirects.
+CALLS_IN_A_PROBE = 3
 
 
 @dataclass(frozen=True)
@@ -66,25 +70,25 @@ async def phase_events(
     ledger.workers.bury_dead(clock.now())
     worker_id = ledger.workers.begin(phase, run_id, clock.now())
     async with AsyncExitStack() as stack:
-        commits = CommitQueue(ledger.database, settings.checkpoint_interval)
+        commits = CommitQueue(ledger.database, settings.checkpoint_interval, worker_id)
         stack.callback(commits.close)
         agent = user_agent(settings.fetch, parts.version)
         session = await stack.enter_async_context(guarded_session(settings.fetch, agent))
-        network = NetworkCheck(settings.fetch, clock)
         random = Random(worker_id)  # noqa: S311  # jitter
+        gate = await stack.enter_async_context(_gate(parts, commits, worker_id))
         work: PhaseWork
         if phase is Phase.PAGE_SCRAPING:
-            fetcher = Fetcher(session, settings.fetch, clock, random)
+            fetcher = Fetcher(session, gate, settings.fetch, clock, random)
             robots = Robots(fetcher, ledger, commits, clock, settings.fetch.robots_ttl)
             size = settings.fetch.extractors or os.cpu_count() or 1
             pool = await stack.enter_async_context(ExtractionPool(size))
             work = SiteVisit(
-                fetcher, robots, network, pool, ledger, commits, parts.store, clock, settings.fetch
+                fetcher, robots, pool, ledger, commits, parts.store, clock, settings.fetch
             )
         else:
             client = guarded_client(settings.fetch, session, agent)
             budget = Budget(scope, settings.max_credits)
-            work = _enrichment(parts, client, commits, network, budget, worker_id, random, stack)
+            work = _enrichment(parts, client, commits, gate, budget, worker_id, random, stack)
         runner = BatchRunner(
             work,
             LedgerWorkQueue(ledger, commits, clock, phase, worker_id, CODE_VERSIONS[phase]),
@@ -105,11 +109,25 @@ async def phase_events(
             await events.aclose()  # type: ignore[attr-defined]
 
 
+def _gate(parts: Parts, commits: CommitQueue, worker_id: str) -> CallGate:
+    settings = parts.settings
+    policy = BreakerPolicy(
+        threshold=settings.circuit_breaker_threshold,
+        timeout_s=settings.circuit_breaker_timeout,
+        window_s=settings.circuit_breaker_window,
+        failure_rate=settings.circuit_breaker_failure_rate,
+        minimum_calls=settings.circuit_breaker_minimum_calls,
+        probe_s=CALLS_IN_A_PROBE * settings.fetch.total_timeout,
+    )
+    network = NetworkCheck(settings.fetch, parts.clock)
+    return CallGate(parts.ledger, commits, network, parts.clock, policy, worker_id)
+
+
 def _enrichment(
     parts: Parts,
     client: httpx.AsyncClient,
     commits: CommitQueue,
-    network: NetworkCheck,
+    gate: CallGate,
     budget: Budget,
     worker_id: str,
     random: Random,
@@ -118,17 +136,17 @@ def _enrichment(
     settings = parts.settings
     gateways = {}
     links = []
-    for provider in build_providers(settings, client, parts.clock):
+    for provider in build_providers(settings, client, parts.clock, gate):
         own = getattr(settings.providers, provider.name)
         is_required = provider.is_paid if own.is_required is None else own.is_required
         gateway = ProviderGateway(
             provider,
             parts.ledger,
             commits,
-            network,
+            gate,
             parts.clock,
             CallPolicy(
-                concurrency=own.concurrency,
+                limits=limits_of(own),
                 retry=RetryPolicy(attempts=settings.fetch.attempts),
                 fresh_s=settings.refresh_after,
                 credits_each=1.0 if provider.is_paid else 0.0,

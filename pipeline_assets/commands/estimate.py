@@ -22,7 +22,7 @@ def show(settings: Settings, content: ListContent, *, as_json: bool) -> int:
     clock = SystemClock()
     client = httpx.AsyncClient()  # never used for a call: it only completes the providers
     rows = []
-    for provider in build_providers(settings, client, clock):
+    for provider in build_providers(settings, client, clock, None):
         missing = len(domains) - _kept(settings, provider.name, domains, clock.now())
         rows.append(
             {

@@ -17,6 +17,7 @@ import isal.isal_zlib
 from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp import AiohttpTransport
 
+from resources.adapters.permit import require_permit
 from resources.core.addresses import AddressPolicy
 from resources.core.config import FetchSettings
 from resources.core.errors import UsageError
@@ -125,7 +126,8 @@ def guarded_session(
     Args:
         resolver: Asked for addresses instead of the system; its answers are checked alike.
 
-    It keeps no cookies, trusts no proxy variables and follows no redirect by itself.
+    It keeps no cookies, trusts no proxy variables, follows no redirect by itself, and sends nothing
+    without a permit of the gate.
     """
     # isal inflates three times faster than zlib; this is aiohttp's public way to use it.
     aiohttp.set_zlib_backend(isal.isal_zlib)
@@ -153,7 +155,7 @@ def guarded_session(
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=(_send_once,),
+        middlewares=(require_permit, _send_once),
         headers={"User-Agent": user_agent},
         timeout=aiohttp.ClientTimeout(
             total=settings.total_timeout,

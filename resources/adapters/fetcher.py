@@ -16,8 +16,10 @@ from urllib.parse import urljoin
 import aiohttp
 from yarl import URL
 
+from resources.adapters.call_gate import CallGate
 from resources.adapters.calling import call_with_retries
 from resources.adapters.inflate import BrokenEncodingError, Inflater
+from resources.adapters.permit import site_endpoint
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.ports import Clock, Sleep
@@ -29,6 +31,7 @@ HEADERS = {
     "Accept-Language": "en,*;q=0.5",
     "Accept-Encoding": "gzip, deflate",
 }
+MayAsk = Callable[[str], Awaitable[float]]
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CHUNK_BYTES = 65_536
 _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]+(%[a-z0-9]+)?", re.IGNORECASE)
@@ -49,6 +52,7 @@ class Fetcher:
 
     Args:
         session: From `connector.guarded_session`.
+        gate: Every request passes it: breaker and pace of its host.
         settings: Limits.
         random: Source of jitter, seeded by whoever builds it.
     """
@@ -56,12 +60,14 @@ class Fetcher:
     def __init__(
         self,
         session: aiohttp.ClientSession,
+        gate: CallGate,
         settings: FetchSettings,
         clock: Clock,
         random: Random,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._session = session
+        self._gate = gate
         self._settings = settings
         self._clock = clock
         self._random = random
@@ -72,38 +78,24 @@ class Fetcher:
         self,
         url: str,
         *,
-        may_ask: Callable[[str], Awaitable[None]] | None = None,
+        may_ask: MayAsk | None = None,
         cut_at: int | None = None,
     ) -> Response:
         """GET a URL, following redirects.
 
         Args:
             may_ask: Called with each URL before it is asked for, the targets of redirects
-                included; raises where it must not be.
+                included; raises where it must not be, and returns the host's crawl-delay.
             cut_at: Take only so many bytes of a longer body, instead of refusing it.
 
         Returns: any answer below 500 other than 408, 425 and 429; the caller judges its status.
         Raises:
             CallError: with the failure's kind.
         """
-        return await call_with_retries(
-            lambda: self._follow(url, may_ask, cut_at),
-            policy=self._policy,
-            random=self._random,
-            sleep=self._sleep,
-            url=url,
-        )
-
-    async def _follow(
-        self, url: str, may_ask: Callable[[str], Awaitable[None]] | None, cut_at: int | None
-    ) -> Response:
         seen = {url}
         here = url
         for _ in range(self._settings.max_redirects + 1):
-            wire = _web_address(here)
-            if may_ask is not None:
-                await may_ask(here)
-            response = await self._get(here, wire, cut_at)
+            response = await self._hop(here, may_ask, cut_at)
             target = response.headers.get("location")
             if response.status not in _REDIRECTS or target is None:
                 return response
@@ -113,6 +105,24 @@ class Fetcher:
             seen.add(here)
         limit = self._settings.max_redirects
         raise _failure(FailureKind.MALFORMED, f"more than {limit} redirects", url)
+
+    async def _hop(self, url: str, may_ask: MayAsk | None, cut_at: int | None) -> Response:
+        """One request, with its retries."""
+        wire = _web_address(url)
+        crawl_delay_s = await may_ask(url) if may_ask is not None else 0.0
+        endpoint = site_endpoint(wire.host or "", self._settings.connections_per_host)
+
+        async def get() -> Response:
+            async with self._gate.call(endpoint, url=url, crawl_delay_s=crawl_delay_s):
+                return await self._get(url, wire, cut_at)
+
+        return await call_with_retries(
+            get,
+            policy=self._policy,
+            random=self._random,
+            may_retry=lambda: self._gate.breakers.take_retry(endpoint),
+            sleep=self._sleep,
+        )
 
     async def _get(self, url: str, wire: URL, cut_at: int | None) -> Response:
         if self._settings.connect_to:

@@ -2,27 +2,29 @@
 
 Many domains ask at once; the gateway fills calls up to the provider's bulk size. An answer that
 was received is never bought again; a provider that needs a person (key, quota, budget) is not
-asked again in this run. Nobody waits for ever: one provider that hangs must not use up the time
-of a domain that others could settle, so a wait has an end, and what nobody waits for any more is
-not sent.
+asked again in this run. While its breaker is not closed one domain alone is asked, to see whether
+it is back: if not, that one has used up a round and the others have not. Nobody waits for ever: one
+provider that hangs must not use up the time of a domain that others could settle, so a wait has an
+end, and what nobody waits for any more is not sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
+from resources.adapters.call_gate import CallGate
 from resources.adapters.calling import call_with_retries
 from resources.adapters.classify import classify
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.calls import Budget
 from resources.adapters.ledger.commits import CommitQueue
-from resources.adapters.network import NetworkCheck
+from resources.adapters.permit import Endpoint
 from resources.core.errors import RULES, CallError, Failure, FailureKind
 from resources.core.models import CompanyQuery, RawAnswer
+from resources.core.pacing import PaceLimits
 from resources.core.ports import Clock, Provider
 from resources.core.retry import RetryPolicy
 
@@ -35,7 +37,7 @@ class CallPolicy:
     """How calls to one provider are made.
 
     Args:
-        concurrency: Calls in flight at a time.
+        limits: Its pace, for all processes together.
         retry: The request tier.
         fresh_s: Seconds for which a kept answer is as good as a new one.
         credits_each: Credits that one match costs at most, for the budget.
@@ -44,7 +46,7 @@ class CallPolicy:
         closing_s: Seconds that calls under way get to end by themselves at the end.
     """
 
-    concurrency: int
+    limits: PaceLimits
     retry: RetryPolicy
     fresh_s: float
     credits_each: float
@@ -76,7 +78,7 @@ class ProviderGateway:
         provider: Provider,
         ledger: Ledger,
         commits: CommitQueue,
-        network: NetworkCheck,
+        gate: CallGate,
         clock: Clock,
         policy: CallPolicy,
         budget: Budget,
@@ -86,13 +88,12 @@ class ProviderGateway:
         self.provider = provider
         self._ledger = ledger
         self._commits = commits
-        self._network = network
+        self._gate = gate
         self._clock = clock
         self._policy = policy
         self._budget = budget
         self._worker_id = worker_id
         self._random = random
-        self._room = asyncio.Semaphore(policy.concurrency)
         self._waiting: dict[str, _Asked] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,11 +183,8 @@ class ProviderGateway:
 
     async def _serve(self, asked: Sequence[_Asked]) -> None:
         try:
-            # Before there is room: a provider that hangs must not keep back what is here already.
-            missing = self._give_kept(asked)
-            if missing:
-                async with self._room:
-                    await self._ask(self._give_kept(_wanted(missing)))
+            # Before its turn: a provider that hangs must not keep back what is here already.
+            await self._ask(self._give_kept(asked))
         except asyncio.CancelledError:
             for one in asked:
                 one.future.cancel()
@@ -217,6 +215,16 @@ class ProviderGateway:
         A call reserves the most it may cost, and most cost less. So one that finds no room waits
         for those under way, and only then is made smaller, or in the end given up.
         """
+        endpoint: Endpoint | None = None
+
+        async def call() -> None:
+            nonlocal endpoint
+            endpoint = await self._endpoint(asked)
+            await self._call(endpoint, asked)
+
+        async def may_retry() -> bool:
+            return endpoint is None or await self._gate.breakers.take_retry(endpoint)
+
         while self._closed is None:
             ended = self._calls_ended
             asked = _wanted(asked)
@@ -224,14 +232,10 @@ class ProviderGateway:
                 return
             try:
                 await call_with_retries(
-                    functools.partial(self._call, asked),
-                    policy=self._policy.retry,
-                    random=self._random,
-                    provider=self.provider.name,
+                    call, policy=self._policy.retry, random=self._random, may_retry=may_retry
                 )
             except CallError as error:
-                failure = (await self._network.explain(error)).failure
-                if failure.kind is FailureKind.BUDGET_EXHAUSTED:
+                if error.failure.kind is FailureKind.BUDGET_EXHAUSTED:
                     if self._calls_under_way or ended != self._calls_ended:
                         await self._one_has_ended_since(ended)
                         continue
@@ -240,25 +244,52 @@ class ProviderGateway:
                         await self._ask(asked[:half])
                         await self._ask(asked[half:])
                         return
-                self._give(asked, {one.query.domain: failure for one in asked})
-            return
-        self._give(asked, {one.query.domain: self._closed for one in asked})
+                self._give_failure(asked, error.failure)
+        if self._closed is not None:
+            self._give_failure(asked, self._closed)
+
+    async def _endpoint(self, asked: Sequence[_Asked]) -> Endpoint:
+        key = await self.provider.endpoint([one.query for one in asked])
+        return Endpoint(key, provider=self.provider.name, limits=self._policy.limits)
+
+    def _give_failure(self, asked: Sequence[_Asked], failure: Failure) -> None:
+        """Tell everybody the same. A pause of a provider that nobody can do without is for all."""
+        is_for_all = failure.kind is FailureKind.BREAKER_OPEN and self._policy.is_required
+        if is_for_all:
+            failure = replace(failure, is_for_all=True)
+        self._give(asked, {one.query.domain: failure for one in asked})
 
     async def _one_has_ended_since(self, ended: int) -> None:
         async with self._call_ended:
             await self._call_ended.wait_for(lambda: ended != self._calls_ended)
 
-    async def _call(self, asked: Sequence[_Asked]) -> None:
+    async def _call(self, endpoint: Endpoint, asked: Sequence[_Asked]) -> None:
         """One call, as a task of its own: whoever gives up waiting does not stop it."""
-        asked = _wanted(asked)
-        if self._is_closing or not asked:
+        if self._is_closing:
             raise CallError(self._cancelled())
-        sending = asyncio.get_running_loop().create_task(self._send(asked))
+        sending = asyncio.get_running_loop().create_task(self._pass_gate(endpoint, asked))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
         await asyncio.shield(sending)
 
-    async def _send(self, asked: Sequence[_Asked]) -> None:
+    async def _pass_gate(self, endpoint: Endpoint, asked: Sequence[_Asked]) -> None:
+        patience_s = self._policy.patience_s
+        async with self._gate.call(endpoint, patience_s=patience_s) as permit:
+            # Its turn may have come late: some have given up, some are answered by now.
+            wanted = self._give_kept(_wanted(asked))
+            if self._is_closing:
+                raise CallError(self._cancelled())
+            if not wanted:
+                # Nothing is sent, so this says nothing about the provider.
+                permit.is_unused = True
+                return
+            if permit.is_probe:
+                wanted = [self._random.choice(wanted)]
+            answers = await self._send(wanted)
+            permit.failure = _complaint_in(answers)
+        self._give(wanted, answers)
+
+    async def _send(self, asked: Sequence[_Asked]) -> Mapping[str, RawAnswer | Failure]:
         """One call: its row is committed before it is sent, its answer before it counts."""
         name = self.provider.name
         domains = [one.query.domain for one in asked]
@@ -280,7 +311,7 @@ class ProviderGateway:
             except Exception as error:
                 failure = classify(error, provider=name)
                 await self._commits.commit(lambda: calls.fail(call_id, failure, self._clock.now()))
-                raise CallError(failure) from error
+                raise
             await self._commits.commit(
                 lambda: calls.finish(call_id, name, answers, self._clock.now())
             )
@@ -289,7 +320,17 @@ class ProviderGateway:
             self._calls_ended += 1
             async with self._call_ended:
                 self._call_ended.notify_all()
-        self._give(asked, answers)
+        return answers
+
+
+def _complaint_in(answers: Mapping[str, RawAnswer | Failure]) -> Failure | None:
+    """What items of a bulk answer say about the provider's pace, the longest wait first."""
+    complaints = [
+        answer
+        for answer in answers.values()
+        if isinstance(answer, Failure) and answer.kind is FailureKind.RATE_LIMITED
+    ]
+    return max(complaints, key=lambda one: one.retry_after_s or 0.0, default=None)
 
 
 def _wanted(asked: Sequence[_Asked]) -> list[_Asked]:

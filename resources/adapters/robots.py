@@ -33,6 +33,12 @@ class Rules:
         """Whether the URL may be fetched."""
         return self._parsed is None or bool(self._parsed.can_fetch(url, AGENT))
 
+    @property
+    def crawl_delay_s(self) -> float:
+        """Seconds between the begins of two requests; 0 where nothing is asked for."""
+        delay = self._parsed.crawl_delay(AGENT) if self._parsed is not None else None
+        return max(0.0, float(delay or 0.0))
+
 
 class Robots:
     """Rules by host, from the ledger while fresh, else fetched."""

@@ -21,7 +21,6 @@ from resources.adapters.fetcher import Fetcher, Response
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.ledger.pages import PageRow
-from resources.adapters.network import NetworkCheck
 from resources.adapters.robots import Robots
 from resources.adapters.store import Store
 from resources.core.config import FetchSettings
@@ -39,6 +38,7 @@ _TRY_NEXT_FORM = {
     FailureKind.TLS_CERTIFICATE,
     FailureKind.NO_SUCH_HOST,
 }
+_NOT_TRIED = {FailureKind.BREAKER_OPEN, FailureKind.LIMITER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,6 @@ class SiteVisit:
         self,
         fetcher: Fetcher,
         robots: Robots,
-        network: NetworkCheck,
         extraction: ExtractionPool,
         ledger: Ledger,
         commits: CommitQueue,
@@ -66,7 +65,6 @@ class SiteVisit:
     ) -> None:
         self._fetcher = fetcher
         self._robots = robots
-        self._network = network
         self._extraction = extraction
         self._ledger = ledger
         self._commits = commits
@@ -98,10 +96,12 @@ class SiteVisit:
             try:
                 return await self._page(task, url, HOME, known)
             except CallError as error:
-                explained = await self._network.explain(error)
-                first_error = first_error or explained
-                if explained.failure.kind not in _TRY_NEXT_FORM:
-                    raise explained from error
+                kind = error.failure.kind
+                if first_error is not None and kind in _NOT_TRIED:
+                    continue  # the host was paused after an earlier form, whose failure counts
+                first_error = first_error or error
+                if kind not in _TRY_NEXT_FORM:
+                    raise
         assert first_error is not None
         raise first_error
 
@@ -157,10 +157,11 @@ class SiteVisit:
         row = await self._keep(task.domain, url, role, response)
         return _Visited(row, await self._extract(response.body, row, task))
 
-    async def _may_ask(self, url: str) -> None:
+    async def _may_ask(self, url: str) -> float:
         rules = await self._robots.rules(url)
         if not rules.may_fetch(url):
             raise CallError(Failure(FailureKind.ROBOTS, "robots.txt does not allow this page", url))
+        return rules.crawl_delay_s
 
     async def _keep(self, domain: str, url: str, role: str, response: Response) -> PageRow:
         # Hashing, compressing and syncing would hold up all other sites' fetches.

@@ -46,6 +46,15 @@ class Provider(Protocol):
         """Most domains that one call may ask for; 1 where there is no bulk."""
         ...
 
+    async def endpoint(self, queries: Sequence[CompanyQuery]) -> str:
+        """Name what these would be asked at: it fails as one, and is paced as one.
+
+        The provider's name where it is one service; name and host where it is many.
+
+        Raises: CallError when that cannot be found out now.
+        """
+        ...
+
     async def ask(self, queries: Sequence[CompanyQuery]) -> Mapping[str, RawAnswer | Failure]:
         """Ask for up to `bulk_size` companies in one call.
 

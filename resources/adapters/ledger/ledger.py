@@ -7,9 +7,11 @@ from pathlib import Path
 from sqlalchemy import select
 
 from resources.adapters.ledger.artifacts import Artifacts
+from resources.adapters.ledger.breakers import Breakers
 from resources.adapters.ledger.calls import Calls
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.lists import Lists
+from resources.adapters.ledger.paces import Paces
 from resources.adapters.ledger.pages import Pages
 from resources.adapters.ledger.schema import meta
 from resources.adapters.ledger.work import Work
@@ -29,6 +31,8 @@ class Ledger:
         self.calls = Calls(database)
         self.pages = Pages(database)
         self.artifacts = Artifacts(database)
+        self.breakers = Breakers(database)
+        self.paces = Paces(database)
 
     def close(self) -> None:
         self.database.close()

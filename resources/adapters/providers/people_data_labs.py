@@ -103,6 +103,10 @@ class PeopleDataLabs:
     def bulk_size(self) -> int:
         return self._bulk_size
 
+    async def endpoint(self, queries: Sequence[CompanyQuery]) -> str:  # noqa: ARG002
+        """Return the provider's name: it is one service."""
+        return self.name
+
     async def ask(self, queries: Sequence[CompanyQuery]) -> Mapping[str, RawAnswer | Failure]:
         """Ask for one company, or for several in one bulk call.
 

@@ -11,7 +11,8 @@ Source: RFC 7480, 7484 (obsoleted by 9224, bootstrap), 9082 (queries), 9083 (ans
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -59,6 +60,7 @@ class Rdap:
         clock: The time of answers, and what HTTP-dates are counted from.
         base_url: One server for all domains; None: the TLD's server by IANA's bootstrap file.
         bootstrap_url: Where that file is; read once, at the first question.
+        bootstrap_call: Passes the gate for reading that file.
     """
 
     def __init__(
@@ -68,11 +70,13 @@ class Rdap:
         clock: Clock,
         base_url: str | None = None,
         bootstrap_url: str = BOOTSTRAP_URL,
+        bootstrap_call: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> None:
         self._client = client
         self._clock = clock
         self._base_url = base_url
         self._bootstrap_url = bootstrap_url
+        self._bootstrap_call = bootstrap_call
         self._servers: Mapping[str, str] | None = None
         self._lock = asyncio.Lock()
 
@@ -87,6 +91,11 @@ class Rdap:
     @property
     def bulk_size(self) -> int:
         return 1
+
+    async def endpoint(self, queries: Sequence[CompanyQuery]) -> str:
+        """Return name and host: each registry is a service of its own."""
+        base = self._base_url or _server_for(queries[0].domain, await self._bootstrap())
+        return self.name if base is None else f"{self.name}/{httpx.URL(base).host}"
 
     async def ask(self, queries: Sequence[CompanyQuery]) -> Mapping[str, RawAnswer | Failure]:
         """Ask for one domain.
@@ -129,19 +138,21 @@ class Rdap:
         """Return RDAP servers by TLD, fetched once; a failure is not kept."""
         async with self._lock:
             if self._servers is None:
-                response = await self._follow(self._bootstrap_url)
-                if not response.is_success:
-                    now = self._clock.now()
-                    raise CallError(failure_of(self.name, response, BOOTSTRAP_STATUSES, now))
-                servers = _servers(json_or_none(response.content))
-                if not servers:
-                    message = f"{self.name}: the list of registries could not be read."
-                    url = public_url(response.request.url)
-                    raise CallError(
-                        Failure(FailureKind.HTTP_5XX, message, url=url, provider=self.name)
-                    )
-                self._servers = servers
+                async with self._bootstrap_call():
+                    self._servers = await self._read_bootstrap()
             return self._servers
+
+    async def _read_bootstrap(self) -> Mapping[str, str]:
+        response = await self._follow(self._bootstrap_url)
+        if not response.is_success:
+            now = self._clock.now()
+            raise CallError(failure_of(self.name, response, BOOTSTRAP_STATUSES, now))
+        servers = _servers(json_or_none(response.content))
+        if not servers:
+            message = f"{self.name}: the list of registries could not be read."
+            url = public_url(response.request.url)
+            raise CallError(Failure(FailureKind.HTTP_5XX, message, url=url, provider=self.name))
+        return servers
 
     async def _follow(self, url: str) -> httpx.Response:
         """Get a URL and follow redirects; the one too many is returned as it is, a 3xx."""

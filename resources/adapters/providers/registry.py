@@ -6,18 +6,26 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
+from resources.adapters.call_gate import CallGate
+from resources.adapters.permit import Endpoint
 from resources.adapters.providers import people_data_labs, wikidata
 from resources.adapters.providers.people_data_labs import PeopleDataLabs
 from resources.adapters.providers.rdap import Rdap
 from resources.adapters.providers.wikidata import Wikidata
 from resources.adapters.suffix_list import bundled_rules
 from resources.core.config import ProviderSettings, Settings
+from resources.core.pacing import PaceLimits
 from resources.core.ports import Clock, Provider
 
-Build = Callable[[httpx.AsyncClient, ProviderSettings, Clock], Provider | None]
+Build = Callable[[httpx.AsyncClient, ProviderSettings, Clock, CallGate | None], Provider | None]
 
 
-def _pdl(client: httpx.AsyncClient, own: ProviderSettings, clock: Clock) -> Provider | None:
+def _pdl(
+    client: httpx.AsyncClient,
+    own: ProviderSettings,
+    clock: Clock,
+    _gate: CallGate | None,
+) -> Provider | None:
     if own.api_key is None:
         return None
     return PeopleDataLabs(
@@ -29,25 +37,50 @@ def _pdl(client: httpx.AsyncClient, own: ProviderSettings, clock: Clock) -> Prov
     )
 
 
-def _wikidata(client: httpx.AsyncClient, own: ProviderSettings, clock: Clock) -> Provider:
+def _wikidata(
+    client: httpx.AsyncClient,
+    own: ProviderSettings,
+    clock: Clock,
+    _gate: CallGate | None,
+) -> Provider:
     return Wikidata(
         client, clock=clock, suffixes=bundled_rules(), base_url=own.base_url or wikidata.BASE_URL
     )
 
 
-def _rdap(client: httpx.AsyncClient, own: ProviderSettings, clock: Clock) -> Provider:
-    return Rdap(client, clock=clock, base_url=own.base_url)
+def _rdap(
+    client: httpx.AsyncClient,
+    own: ProviderSettings,
+    clock: Clock,
+    gate: CallGate | None,
+) -> Provider:
+    if gate is None:
+        return Rdap(client, clock=clock, base_url=own.base_url)
+    registries = Endpoint("rdap/bootstrap", provider="rdap", limits=limits_of(own))
+    return Rdap(
+        client,
+        clock=clock,
+        base_url=own.base_url,
+        bootstrap_call=lambda: gate.call(registries),
+    )
+
+
+def limits_of(own: ProviderSettings) -> PaceLimits:
+    """A provider's pace, from its settings."""
+    return PaceLimits(own.rate, own.burst, own.concurrency)
 
 
 KNOWN: Mapping[str, Build] = {"pdl": _pdl, "wikidata": _wikidata, "rdap": _rdap}
 PAID = frozenset({"pdl"})
 
 
-def build_providers(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> list[Provider]:
-    """The chain's providers in order."""
+def build_providers(
+    settings: Settings, client: httpx.AsyncClient, clock: Clock, gate: CallGate | None
+) -> list[Provider]:
+    """The chain's providers in order; without a gate they can be looked at, and not asked."""
     providers = []
     for name in settings.chain:
-        provider = KNOWN[name](client, getattr(settings.providers, name), clock)
+        provider = KNOWN[name](client, getattr(settings.providers, name), clock, gate)
         if provider is not None:
             providers.append(provider)
     return providers

@@ -1,4 +1,4 @@
-"""What all provider adapters need to read an HTTP reply: status tables, Retry-After, safe URLs.
+"""What all provider adapters need to read an HTTP reply: status tables, waits, safe URLs.
 
 What a status means is not here: each provider declares its own table, because the same status
 means different things at different providers. Retries, pacing and breakers are the caller's.
@@ -7,10 +7,8 @@ means different things at different providers. Retries, pacing and breakers are 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Final, TypeVar
 
 import httpx
@@ -19,11 +17,11 @@ from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidato
 
 from resources.core.domains import NormalizedDomain, SuffixRules, normalize
 from resources.core.errors import CallError, Failure, FailureKind
+from resources.core.retry import parse_retry_after
 
 StatusTable = Mapping[int, FailureKind]
 
 MAX_MESSAGE_CHARS: Final = 200
-_SECONDS = re.compile(r"\d{1,10}(?:\.\d{1,6})?")
 _T = TypeVar("_T")
 
 
@@ -54,12 +52,14 @@ def failure_of(
         provider: Name of the provider.
         response: A reply that is no answer.
         table: The provider's own table.
-        now: Epoch seconds; an HTTP-date is turned into seconds with it.
+        now: Epoch seconds; a Retry-After date is turned into seconds with it where the reply has
+            no Date of its own.
         detail: What the provider said, already free of secrets.
         retry_after_s: The wait where the provider says it otherwise than by Retry-After.
     """
     status = response.status_code
-    wait = parse_retry_after(response.headers.get("retry-after"), now)
+    headers = response.headers
+    wait = parse_retry_after(headers.get("retry-after"), now, headers.get("date"))
     said = one_line(detail)
     return Failure(
         kind=kind_of(status, table),
@@ -75,24 +75,6 @@ def malformed(provider: str, what: str, url: str) -> CallError:
     return CallError(
         Failure(FailureKind.MALFORMED, f"{provider}: {what}.", url=url, provider=provider)
     )
-
-
-def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for, or None when it says nothing.
-
-    >>> parse_retry_after("120", 0), parse_retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 15.0)
-    (120.0, 45.0)
-
-    Source: RFC 9110, section 10.2.3; decimals are accepted because some servers send them.
-    """
-    text = (value or "").strip()
-    if _SECONDS.fullmatch(text):
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return None
-    return seconds_until(moment, now)
 
 
 def seconds_until(moment: datetime, now: float) -> float:

@@ -139,6 +139,10 @@ class Wikidata:
     def bulk_size(self) -> int:
         return BULK_SIZE
 
+    async def endpoint(self, queries: Sequence[CompanyQuery]) -> str:  # noqa: ARG002
+        """Return the provider's name: it is one service."""
+        return self.name
+
     async def ask(self, queries: Sequence[CompanyQuery]) -> Mapping[str, RawAnswer | Failure]:
         """Ask for up to 40 domains in one query.
 

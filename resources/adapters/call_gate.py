@@ -1,0 +1,348 @@
+"""The one way out: every call to a provider or a site passes here, one at a time.
+
+    async with gate.call(endpoint) as permit:
+        ...                              # at most one call's worth of work
+
+Before the call: the endpoint's breaker lets it through, or it is rejected at once; then it waits
+for its turn. Afterwards: how it ended is classified, told apart from our own network's trouble, and
+counted. No database connection is held during a call. What a rejection means for the domain is
+decided elsewhere: it is no attempt, so it uses up no round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from resources.adapters.breaker_view import BreakerView
+from resources.adapters.classify import classify
+from resources.adapters.ledger import Ledger
+from resources.adapters.ledger.commits import CommitQueue
+from resources.adapters.ledger.paces import SITE_LIMITS, Grant
+from resources.adapters.network import NetworkCheck
+from resources.adapters.pacers import ProviderPacer, SitePacer
+from resources.adapters.permit import Endpoint, Permit, holding
+from resources.core.breaker import BreakerPolicy, Status, Verdict, sentence, verdict_of
+from resources.core.errors import CallError, Failure, FailureKind, LeaseLost
+from resources.core.limit_headers import wait_until_reset
+from resources.core.pacing import PaceLimits
+from resources.core.ports import Clock, Sleep
+
+REFRESH_S = 0.25
+SITES_IN_MEMORY = 4_000
+PATIENCE_S = 30.0
+
+
+class CallGate:
+    """Lets calls out, by breaker and pace. Used by one event loop; enter it before the first call.
+
+    Args:
+        network: Tells our own trouble from the other side's.
+        policy: Of all breakers.
+        worker_id: The worker whose calls these are.
+        refresh_s: Seconds between two looks at what other processes found.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        commits: CommitQueue,
+        network: NetworkCheck,
+        clock: Clock,
+        policy: BreakerPolicy,
+        worker_id: str,
+        refresh_s: float = REFRESH_S,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._ledger = ledger
+        self._commits = commits
+        self._network = network
+        self._clock = clock
+        self._worker_id = worker_id
+        self._refresh_s = refresh_s
+        self._sleep = sleep
+        self.breakers = BreakerView(ledger.breakers, commits, clock, policy, worker_id)
+        self._providers: dict[str, ProviderPacer] = {}
+        self._sites: OrderedDict[str, SitePacer] = OrderedDict()
+        self._waits: dict[str, float] = {}
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        now = self._clock.now()
+        await self._commits.commit(lambda: self._ledger.breakers.forget_old(now))
+        await self._commits.commit(lambda: self._ledger.paces.forget_old(now))
+        await self._refresh()
+        self._refreshing = asyncio.ensure_future(self._keep_refreshing())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._refreshing is not None
+        self._refreshing.cancel()
+        await asyncio.gather(self._refreshing, return_exceptions=True)
+        # Whoever was taken over writes nothing more, and a database that is away takes nothing.
+        if not isinstance(error, LeaseLost | SQLAlchemyError):
+            self.breakers.tell()
+            self._ledger.paces.leave(self._worker_id)
+
+    def call(
+        self,
+        endpoint: Endpoint,
+        *,
+        url: str | None = None,
+        patience_s: float = PATIENCE_S,
+        crawl_delay_s: float = 0.0,
+    ) -> _Call:
+        """One call's passage.
+
+        Args:
+            url: What is asked for, for messages.
+            patience_s: Longest wait for the turn, or for somebody's probe to end.
+            crawl_delay_s: What the site's robots.txt asks for.
+
+        Raises:
+            CallError: on entering, BREAKER_OPEN or LIMITER: nothing may be sent now; on leaving,
+                what the call failed with, classified.
+        """
+        return _Call(self, endpoint, url, patience_s, crawl_delay_s)
+
+    def drain_notices(self) -> list[str]:
+        """What the breakers did since the last time, in words for the run's log."""
+        return self.breakers.drain_notices()
+
+    async def admit(self, endpoint: Endpoint, until: float) -> bool:
+        """Pass the breaker, or raise. Returns whether this call is the probe."""
+        while True:
+            breaker = self.breakers.of(endpoint)
+            if breaker is None or breaker.status is Status.CLOSED:
+                return False
+            now = self._clock.now()
+            if breaker.is_probe_due(now):
+                if await self.breakers.take_probe(endpoint):
+                    return True
+                continue
+            wait_s = breaker.blocked_until(now) - now
+            if breaker.status is Status.HALF_OPEN and now < until:
+                await self.breakers.wait_for_change(min(wait_s, until - now))
+                continue
+            raise CallError(
+                Failure(
+                    FailureKind.BREAKER_OPEN,
+                    sentence(endpoint.name, breaker),
+                    provider=endpoint.provider,
+                    retry_after_s=wait_s,
+                )
+            )
+
+    async def take_turn(self, endpoint: Endpoint, until: float, crawl_delay_s: float) -> None:
+        """Wait until the call may begin, or raise."""
+        if endpoint.limits is not None:
+            await self._provider_pacer(endpoint, endpoint.limits).enter(until)
+            return
+        pacer = self._site_pacer(endpoint)
+        await pacer.enter(until, crawl_delay_s)
+        if crawl_delay_s:
+            next_at = self._clock.now() + crawl_delay_s
+            await self._hold_until(endpoint, next_at)
+
+    async def succeeded(self, permit: Permit, latency_s: float) -> None:
+        """The call brought an answer; one that complains is heard all the same."""
+        endpoint = permit.endpoint
+        if permit.is_probe:
+            await self.breakers.end_probe(endpoint, Verdict.ALIVE, "")
+        else:
+            self.breakers.succeeded(endpoint)
+        if permit.failure is not None and _is_about_pace(permit.failure):
+            await self._slow_down(endpoint, permit.failure)
+        elif permit.limit_headers:
+            now = self._clock.now()
+            wait_s = wait_until_reset(permit.limit_headers, now)
+            if wait_s:
+                await self._hold_until(endpoint, now + wait_s)
+        self._leave(endpoint, latency_s, is_good=permit.failure is None)
+
+    async def failed(
+        self, permit: Permit, error: Exception, url: str | None, latency_s: float
+    ) -> CallError:
+        """The call failed: say how, and count it."""
+        endpoint = permit.endpoint
+        try:
+            failure = classify(error, url=url, provider=endpoint.provider)
+            explained = await self._network.explain(CallError(failure))
+            failure = explained.failure
+            if _is_about_pace(failure):
+                await self._slow_down(endpoint, failure)
+            verdict = verdict_of(failure.kind)
+            if permit.is_probe:
+                await self.breakers.end_probe(endpoint, verdict, failure.message)
+            elif verdict is Verdict.AWAY:
+                await self.breakers.failed(endpoint, failure.message)
+            elif verdict is Verdict.ALIVE:
+                self.breakers.succeeded(endpoint)
+        finally:
+            self._leave(endpoint, latency_s, is_good=False)
+        if isinstance(error, CallError) and error.failure == failure:
+            return error
+        return CallError(failure)
+
+    async def given_up(self, permit: Permit, latency_s: float) -> None:
+        """The call was stopped by us: it says nothing about the endpoint."""
+        self._leave(permit.endpoint, latency_s, is_good=False)
+        if permit.is_probe:
+            await self.breakers.end_probe(permit.endpoint, Verdict.NOTHING, "")
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        return self._clock.now()
+
+    def check_refreshing(self) -> None:
+        """Raise what ended the background refresh, if something did: the view would grow stale."""
+        if self._refreshing is not None and self._refreshing.done():
+            self._refreshing.result()
+
+    def _leave(self, endpoint: Endpoint, latency_s: float, *, is_good: bool) -> None:
+        if endpoint.limits is not None:
+            self._provider_pacer(endpoint, endpoint.limits).leave()
+        else:
+            self._site_pacer(endpoint).leave(latency_s, is_good=is_good)
+
+    async def _slow_down(self, endpoint: Endpoint, failure: Failure) -> None:
+        now = self._clock.now()
+        limits = endpoint.limits or SITE_LIMITS
+        # At once for this process, before the ledger has it for the others.
+        self._learn_wait(endpoint.key, now + (failure.retry_after_s or 0.0))
+        pace = await self._commits.commit(
+            lambda: self._ledger.paces.slow_down(
+                endpoint.key, limits, failure.retry_after_s, failure.message, now
+            )
+        )
+        self._learn_wait(endpoint.key, pace.not_before)
+
+    async def _hold_until(self, endpoint: Endpoint, at: float) -> None:
+        now = self._clock.now()
+        limits = endpoint.limits or SITE_LIMITS
+        self._learn_wait(endpoint.key, at)
+        await self._commits.commit(
+            lambda: self._ledger.paces.hold_until(endpoint.key, limits, at, now)
+        )
+
+    def _learn_wait(self, key: str, at: float) -> None:
+        pacer = self._providers.get(key) or self._sites.get(key)
+        if pacer is not None:
+            pacer.not_before = max(pacer.not_before, at)
+        if at > self._clock.now():
+            self._waits[key] = max(at, self._waits.get(key, 0.0))
+
+    def _provider_pacer(self, endpoint: Endpoint, limits: PaceLimits) -> ProviderPacer:
+        pacer = self._providers.get(endpoint.key)
+        if pacer is None:
+
+            async def draw(in_flight: int, waiting: int) -> Grant:
+                return await self._commits.commit(
+                    lambda: self._ledger.paces.draw(
+                        endpoint.key,
+                        self._worker_id,
+                        limits,
+                        in_flight=in_flight,
+                        waiting=waiting,
+                        now=self._clock.now(),
+                    )
+                )
+
+            pacer = ProviderPacer(endpoint, limits, draw, self._clock, self._sleep)
+            self._providers[endpoint.key] = pacer
+        return pacer
+
+    def _site_pacer(self, endpoint: Endpoint) -> SitePacer:
+        pacer = self._sites.get(endpoint.key)
+        if pacer is None:
+            pacer = SitePacer(endpoint, self._clock, self._sleep)
+            pacer.not_before = self._waits.get(endpoint.key, 0.0)
+            self._sites[endpoint.key] = pacer
+            while len(self._sites) > SITES_IN_MEMORY and next(iter(self._sites.values())).is_idle:
+                self._sites.popitem(last=False)
+        return pacer
+
+    async def _keep_refreshing(self) -> None:
+        while True:
+            await asyncio.sleep(self._refresh_s)
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        await self.breakers.refresh()
+        now = self._clock.now()
+        waits = await self._commits.commit(lambda: self._ledger.paces.waits(now))
+        self._waits = {}
+        for key, at in waits.items():
+            self._learn_wait(key, at)
+        for pacer in list(self._providers.values()):
+            await pacer.give_back()
+
+
+class _Call:
+    """The passage of one call; see `CallGate.call`."""
+
+    def __init__(
+        self,
+        gate: CallGate,
+        endpoint: Endpoint,
+        url: str | None,
+        patience_s: float,
+        crawl_delay_s: float,
+    ) -> None:
+        self._gate = gate
+        self._endpoint = endpoint
+        self._url = url
+        self._patience_s = patience_s
+        self._crawl_delay_s = crawl_delay_s
+
+    async def __aenter__(self) -> Permit:
+        gate, endpoint = self._gate, self._endpoint
+        gate.check_refreshing()
+        until = gate.now() + self._patience_s
+        is_probe = await gate.admit(endpoint, until)
+        try:
+            await gate.take_turn(endpoint, until, self._crawl_delay_s)
+        except BaseException:
+            if is_probe:
+                await gate.breakers.end_probe(endpoint, Verdict.NOTHING, "")
+            raise
+        self._permit = Permit(endpoint, is_probe)
+        self._holding = holding(self._permit)
+        self._holding.__enter__()
+        self._began_at = gate.now()
+        return self._permit
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._holding.__exit__()
+        latency_s = max(0.0, self._gate.now() - self._began_at)
+        is_given_up = isinstance(error, LeaseLost) or not isinstance(error, Exception)
+        if error is None and not self._permit.is_unused:
+            await self._gate.succeeded(self._permit, latency_s)
+        elif error is None or is_given_up:
+            await asyncio.shield(self._gate.given_up(self._permit, latency_s))
+        else:
+            assert isinstance(error, Exception)
+            failed = await self._gate.failed(self._permit, error, self._url, latency_s)
+            if failed is not error:
+                raise failed from error
+
+
+def _is_about_pace(failure: Failure) -> bool:
+    """Whether the other side asked for a slower pace, in one way or another."""
+    return failure.kind is FailureKind.RATE_LIMITED or (
+        failure.kind is FailureKind.HTTP_5XX and failure.retry_after_s is not None
+    )

@@ -1,0 +1,205 @@
+"""Paces that all processes share: one bucket and one set of slots an endpoint.
+
+What is granted is decided in `core.pacing`; here each decision is taken in one transaction with the
+endpoint's row locked. A site has a row only while it has asked for a wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.schema import pace_shares, paces
+from resources.core.pacing import Pace, PaceLimits, Share, draw, slots_for, slowed
+
+SHARE_LEASE_S = 15.0
+BLOCK_S = 0.25
+# A site has no rate of its own: what slows it down is the wait that it asked for.
+SITE_LIMITS = PaceLimits(rate=1000.0, burst=1.0, concurrency=1)
+FORGOTTEN_AFTER_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a process may do now.
+
+    Args:
+        tokens: Calls that it may begin.
+        slots: Calls that it may have in flight, all together.
+        wait_s: Seconds until it is worth asking for tokens again; 0 where it got some.
+        not_before: Nothing is sent earlier, epoch seconds.
+        reason: Why it must wait, where the other side said something.
+    """
+
+    tokens: int
+    slots: int
+    wait_s: float
+    not_before: float
+    reason: str
+
+
+class Paces:
+    """Rows of paces and shares."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def draw(
+        self,
+        endpoint: str,
+        worker_id: str,
+        limits: PaceLimits,
+        *,
+        in_flight: int,
+        waiting: int,
+        now: float,
+    ) -> Grant:
+        """Take a share of the slots, and tokens for calls that begin in the next moment.
+
+        Tokens are drawn for `BLOCK_S` at most: what another process learns about the endpoint
+        reaches this one with the next draw.
+
+        Args:
+            in_flight: This process's calls in flight.
+            waiting: Its calls that wait to begin; with 0 it gives back what it does not use.
+        """
+        with self._database.write() as connection:
+            pace = self._locked(connection, endpoint, limits, now)
+            wanted = in_flight + waiting
+            held = self._share(connection, endpoint, worker_id, wanted, limits.concurrency, now)
+            tokens = min(waiting, held - in_flight, max(1, round(pace.rate * BLOCK_S)))
+            taken, wait_s = 0, 0.0
+            if tokens > 0:
+                newer, taken, wait_s = draw(pace, limits, tokens, now)
+                if newer != pace:
+                    _write(connection, endpoint, newer, pace, now)
+        return Grant(taken, held, wait_s, pace.not_before, pace.reason)
+
+    def slow_down(
+        self,
+        endpoint: str,
+        limits: PaceLimits,
+        asked_wait_s: float | None,
+        reason: str,
+        now: float,
+    ) -> Pace:
+        """Go slower from now on, because the other side said so."""
+        with self._database.write() as connection:
+            pace = self._locked(connection, endpoint, limits, now)
+            newer = slowed(pace, limits, asked_wait_s, reason, now)
+            _write(connection, endpoint, newer, pace, now)
+        return newer
+
+    def hold_until(self, endpoint: str, limits: PaceLimits, at: float, now: float) -> None:
+        """Let nobody ask before a time (epoch seconds), at the same rate as before."""
+        with self._database.write() as connection:
+            pace = self._locked(connection, endpoint, limits, now)
+            if at > pace.not_before:
+                _write(connection, endpoint, replace(pace, not_before=at), pace, now)
+
+    def waits(self, now: float) -> dict[str, float]:
+        """Endpoints that must not be asked before a time (epoch seconds) that is still to come."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(paces.c.endpoint, paces.c.not_before).where(paces.c.not_before > now)
+            )
+            return {row.endpoint: row.not_before for row in rows}
+
+    def slow_ones(self, now: float) -> list[dict[str, object]]:
+        """Endpoints that are asked slower than they may be, with the reason."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(paces)
+                .where(paces.c.reason != "", paces.c.not_before > now)
+                .order_by(paces.c.endpoint)
+            )
+            return [dict(row._mapping) for row in rows]
+
+    def leave(self, worker_id: str) -> None:
+        """Give all slots of a worker back."""
+        with self._database.write() as connection:
+            connection.execute(delete(pace_shares).where(pace_shares.c.worker_id == worker_id))
+
+    def forget_old(self, now: float) -> None:
+        """Remove what has not been asked for a day."""
+        old = now - FORGOTTEN_AFTER_S
+        with self._database.write() as connection:
+            connection.execute(
+                delete(paces).where(paces.c.updated_at < old, paces.c.not_before < now)
+            )
+            connection.execute(delete(pace_shares).where(pace_shares.c.until < old))
+
+    def _share(
+        self,
+        connection: Connection,
+        endpoint: str,
+        worker_id: str,
+        wanted: int,
+        limit: int,
+        now: float,
+    ) -> int:
+        rows = connection.execute(
+            select(pace_shares).where(
+                pace_shares.c.endpoint == endpoint,
+                pace_shares.c.until > now,
+                pace_shares.c.worker_id != worker_id,
+            )
+        )
+        others = {row.worker_id: Share(row.slots, row.wanted) for row in rows}
+        held = slots_for(worker_id, wanted, others, limit, now)
+        connection.execute(
+            self._database.upsert(pace_shares, ["endpoint", "worker_id"]).values(
+                endpoint=endpoint,
+                worker_id=worker_id,
+                slots=held,
+                wanted=wanted,
+                until=now + SHARE_LEASE_S,
+            )
+        )
+        return held
+
+    def _locked(
+        self, connection: Connection, endpoint: str, limits: PaceLimits, now: float
+    ) -> Pace:
+        query = select(paces).where(paces.c.endpoint == endpoint).with_for_update()
+        row = connection.execute(query).first()
+        if row is None:
+            new = limits.new_pace(now)
+            connection.execute(
+                self._database.insert_ignore(paces).values(
+                    endpoint=endpoint,
+                    rate=new.rate,
+                    tokens=new.tokens,
+                    filled_at=new.filled_at,
+                    not_before=new.not_before,
+                    reason=new.reason,
+                    updated_at=now,
+                )
+            )
+            row = connection.execute(query).one()
+        return _pace_of(row)
+
+
+def _write(connection: Connection, endpoint: str, newer: Pace, older: Pace, now: float) -> None:
+    values: dict[str, object] = {
+        "rate": newer.rate,
+        "tokens": newer.tokens,
+        "filled_at": newer.filled_at,
+        "reason": newer.reason,
+    }
+    if newer.not_before != older.not_before:
+        values |= {"not_before": newer.not_before, "updated_at": now}
+    connection.execute(update(paces).where(paces.c.endpoint == endpoint).values(**values))
+
+
+def _pace_of(row: Row[tuple[object, ...]]) -> Pace:
+    values = row._mapping
+    return Pace(
+        rate=values["rate"],
+        tokens=values["tokens"],
+        filled_at=values["filled_at"],
+        not_before=values["not_before"],
+        reason=values["reason"],
+    )

@@ -1,0 +1,186 @@
+"""Waiting for one's turn: one pacer an endpoint and process. What is granted: `core.pacing`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from resources.adapters.ledger.paces import BLOCK_S, Grant
+from resources.adapters.permit import Endpoint
+from resources.core.errors import CallError, Failure, FailureKind
+from resources.core.pacing import PaceLimits, SitePace, after_answer, after_start
+from resources.core.ports import Clock, Sleep
+
+Draw = Callable[[int, int], Awaitable[Grant]]
+
+
+class ProviderPacer:
+    """Lets calls to a provider begin as the bucket and the slots that all processes share allow.
+
+    Args:
+        draw: Asks the ledger; takes calls in flight and calls waiting.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, limits: PaceLimits, draw: Draw, clock: Clock, sleep: Sleep
+    ) -> None:
+        self._endpoint = endpoint
+        self._limits = limits
+        self._draw = draw
+        self._clock = clock
+        self._sleep = sleep
+        self._line = asyncio.Lock()
+        self._left = asyncio.Event()
+        self._in_flight = 0
+        self._waiting = 0
+        self._slots = 0
+        self._tokens = 0
+        self._drawn_at = float("-inf")
+        self.not_before = 0.0
+
+    async def enter(self, until: float) -> None:
+        """Wait for this call's turn; whoever came first goes first.
+
+        Args:
+            until: Epoch seconds after which it is given up.
+
+        Raises:
+            CallError: LIMITER; the turn does not come in time.
+        """
+        self._waiting += 1
+        try:
+            async with self._line:
+                while not self._may_begin():
+                    await self._wait(await self._seconds_to_wait(), until)
+                self._tokens -= 1
+                self._in_flight += 1
+        finally:
+            self._waiting -= 1
+
+    def leave(self) -> None:
+        """A call is over."""
+        self._in_flight -= 1
+        self._left.set()
+
+    async def give_back(self) -> None:
+        """Return slots that are not used, and keep those that are."""
+        is_used = self._in_flight + self._waiting
+        age_s = self._clock.now() - self._drawn_at
+        if self._slots > is_used or (self._slots and age_s > 5.0):
+            grant = await self._draw(self._in_flight, 0)
+            self._slots = grant.slots
+            self._drawn_at = self._clock.now() if self._slots else float("-inf")
+            self._tokens = 0
+
+    def _may_begin(self) -> bool:
+        now = self._clock.now()
+        if now - self._drawn_at > BLOCK_S:
+            self._tokens = 0
+        return self._tokens > 0 and self._in_flight < self._slots and now >= self.not_before
+
+    async def _seconds_to_wait(self) -> float:
+        now = self._clock.now()
+        if now < self.not_before:
+            return self.not_before - now
+        if 0 < self._limits.concurrency <= self._in_flight:
+            return BLOCK_S
+        grant = await self._draw(self._in_flight, self._waiting)
+        self._slots, self._tokens = grant.slots, grant.tokens
+        self._drawn_at = self._clock.now()
+        self.not_before = max(self.not_before, grant.not_before)
+        if grant.tokens:
+            return 0.0
+        return grant.wait_s or BLOCK_S
+
+    async def _wait(self, wait_s: float, until: float) -> None:
+        now = self._clock.now()
+        if wait_s > 0 and now + wait_s > until:
+            raise _no_turn(self._endpoint, wait_s)
+        if wait_s <= 0:
+            return
+        if now >= self.not_before and self._in_flight >= max(1, self._slots):
+            # All slots are in use: the next one is free when a call of ours ends, or the ledger
+            # has another one for us.
+            self._left.clear()
+            await _first(self._left.wait(), self._sleep(wait_s))
+        else:
+            await self._sleep(wait_s)
+
+
+class SitePacer:
+    """Spaces the calls to one site's host."""
+
+    def __init__(self, endpoint: Endpoint, clock: Clock, sleep: Sleep) -> None:
+        self._endpoint = endpoint
+        self._connections = endpoint.connections
+        self._clock = clock
+        self._sleep = sleep
+        self._room = asyncio.Semaphore(endpoint.connections)
+        self._line = asyncio.Lock()
+        self._in_hand = 0
+        self._pace = SitePace()
+        self.not_before = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing would be forgotten with it."""
+        now = self._clock.now()
+        return not self._in_hand and now > self._pace.next_at and now > self.not_before
+
+    async def enter(self, until: float, crawl_delay_s: float) -> None:
+        """Wait for a free connection and for the delay since the last call's begin.
+
+        Args:
+            until: Epoch seconds after which it is given up.
+            crawl_delay_s: What the site's robots.txt asks for.
+
+        Raises:
+            CallError: LIMITER; the turn does not come in time.
+        """
+        self._in_hand += 1
+        try:
+            await self._room.acquire()
+            try:
+                async with self._line:
+                    while (wait_s := self._seconds_to_wait()) > 0:
+                        if self._clock.now() + wait_s > until:
+                            raise _no_turn(self._endpoint, wait_s)
+                        await self._sleep(wait_s)
+                    now = self._clock.now()
+                    self._pace = after_start(self._pace, self._connections, crawl_delay_s, now)
+            except BaseException:
+                self._room.release()
+                raise
+        except BaseException:
+            self._in_hand -= 1
+            raise
+
+    def leave(self, latency_s: float, *, is_good: bool) -> None:
+        """A call is over."""
+        self._pace = after_answer(self._pace, latency_s, is_good=is_good)
+        self._in_hand -= 1
+        self._room.release()
+
+    def _seconds_to_wait(self) -> float:
+        return max(self._pace.next_at, self.not_before) - self._clock.now()
+
+
+def _no_turn(endpoint: Endpoint, wait_s: float) -> CallError:
+    return CallError(
+        Failure(
+            FailureKind.LIMITER,
+            f"{endpoint.name} may not be asked for another {wait_s:.0f} s: "
+            "its pace limit leaves no room.",
+            provider=endpoint.provider,
+            retry_after_s=wait_s,
+        )
+    )
+
+
+async def _first(*waits: Awaitable[object]) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

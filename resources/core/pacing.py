@@ -1,0 +1,180 @@
+"""How fast an endpoint may be asked: token bucket, slots for calls in flight, and slowing down.
+
+Pure: a pace, what happened and `now` in, a pace out. A provider's pace is shared by all processes:
+each draws a few tokens at a time from the one bucket, and holds a share of the slots. The rate is
+halved when the other side says that it is too much, and grows back steadily (additive increase,
+multiplicative decrease). Nothing is sent before the time that the other side named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+LEAST_RATE_SHARE = 0.01
+RECOVERED_PER_S = 0.02
+"""Share of the full rate that comes back each second: from half to full in 25 s."""
+PAUSE_S = 1.0
+"""Wait after "too many requests" without a time named."""
+TURN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PaceLimits:
+    """What an endpoint may be asked at most, by all processes together.
+
+    Args:
+        rate: Calls a second.
+        burst: Calls at once after a pause; 1 or more.
+        concurrency: Calls in flight.
+    """
+
+    rate: float
+    burst: float
+    concurrency: int
+
+    def new_pace(self, now: float) -> Pace:
+        return Pace(self.rate, self.burst, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """One endpoint's bucket.
+
+    Args:
+        rate: Calls a second at present; below the limit after the other side complained.
+        tokens: Calls that may be made at once.
+        filled_at: When `tokens` was right, epoch seconds.
+        not_before: Nothing is sent earlier, epoch seconds.
+        reason: Why it is slower than the limit, for a person.
+    """
+
+    rate: float
+    tokens: float
+    filled_at: float
+    not_before: float = 0.0
+    reason: str = ""
+
+
+def refilled(pace: Pace, limits: PaceLimits, now: float) -> Pace:
+    """The bucket as it is now: tokens that came in since, and the rate that grew back."""
+    elapsed_s = max(0.0, now - max(pace.filled_at, pace.not_before))
+    rate = min(limits.rate, pace.rate + RECOVERED_PER_S * limits.rate * elapsed_s)
+    tokens = min(limits.burst, pace.tokens + pace.rate * elapsed_s)
+    reason = pace.reason if rate < limits.rate or now < pace.not_before else ""
+    return replace(
+        pace, rate=rate, tokens=tokens, filled_at=max(now, pace.filled_at), reason=reason
+    )
+
+
+def draw(pace: Pace, limits: PaceLimits, wanted: int, now: float) -> tuple[Pace, int, float]:
+    """Take up to `wanted` tokens.
+
+    Returns: the bucket afterwards, tokens taken, and seconds until the next try is worth it (0
+        where any were taken).
+    """
+    if now < pace.not_before:
+        return pace, 0, pace.not_before - now
+    full = refilled(pace, limits, now)
+    taken = min(wanted, int(full.tokens))
+    if taken <= 0:
+        return full, 0, (1.0 - full.tokens) / full.rate
+    return replace(full, tokens=full.tokens - taken), taken, 0.0
+
+
+def slowed(
+    pace: Pace, limits: PaceLimits, asked_wait_s: float | None, reason: str, now: float
+) -> Pace:
+    """Go slower, because the other side said so.
+
+    Calls that were under way together complain together: while a pause lasts the rate is halved
+    only once.
+
+    Args:
+        asked_wait_s: Seconds that it asked us to wait; None where it named no time.
+    """
+    full = refilled(pace, limits, now)
+    wait_s = max(PAUSE_S, 1.0 / full.rate) if asked_wait_s is None else asked_wait_s
+    rate = full.rate
+    if now >= pace.not_before:
+        rate = max(LEAST_RATE_SHARE * limits.rate, full.rate / 2.0)
+    return replace(
+        full,
+        rate=rate,
+        # After the pause it begins with one call and not with a burst.
+        tokens=min(full.tokens, 1.0),
+        not_before=max(pace.not_before, now + wait_s),
+        reason=reason,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one process holds of an endpoint's slots, and how many it could use."""
+
+    slots: int
+    wanted: int
+
+
+def slots_for(me: str, wanted: int, others: Mapping[str, Share], limit: int, now: float) -> int:
+    """How many slots this process may hold now.
+
+    Everybody's share is fair: nobody gets more than he wants, and what is left over goes to those
+    that want more. What others hold beyond their share is theirs until they give it back. Where
+    there are more processes than slots they take turns.
+
+    Args:
+        wanted: Calls of this process in flight, and those that wait.
+        others: The other processes' shares.
+        limit: Slots of the endpoint.
+    """
+    wishes = {name: share.wanted for name, share in others.items()} | {me: wanted}
+    turn = int(now / TURN_S)
+    order = sorted(wishes, key=lambda name: (wishes[name], _place(name, turn)))
+    left = limit
+    fair = 0
+    for place, name in enumerate(order):
+        among = len(order) - place
+        # Rounded up, so that the last of them finds what the others left and none lies idle.
+        part = min(wishes[name], -(-left // among))
+        left -= part
+        if name == me:
+            fair = part
+    free = limit - sum(share.slots for share in others.values())
+    return max(0, min(fair, free))
+
+
+def _place(name: str, turn: int) -> bytes:
+    return hashlib.blake2b(f"{name} {turn}".encode(), digest_size=8).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class SitePace:
+    """How one site's host is asked by the process that has it in hand.
+
+    Args:
+        latency_s: What its answers take, smoothed.
+        next_at: The next call may begin then, epoch seconds.
+    """
+
+    latency_s: float = 0.0
+    next_at: float = 0.0
+
+
+def after_start(pace: SitePace, connections: int, crawl_delay_s: float, now: float) -> SitePace:
+    """A call begins: the next one waits for the site's own delay, or as its latency tells.
+
+    With the latency spread over the connections, as many calls are under way as there may be and
+    no more, and a site that becomes slow is asked slower.
+    """
+    delay_s = max(crawl_delay_s, pace.latency_s / connections)
+    return replace(pace, next_at=now + delay_s)
+
+
+def after_answer(pace: SitePace, latency_s: float, *, is_good: bool) -> SitePace:
+    """An answer came. A quick error must not make us faster."""
+    smoothed = latency_s if pace.latency_s == 0.0 else (pace.latency_s + latency_s) / 2.0
+    if not is_good and smoothed < pace.latency_s:
+        return pace
+    return replace(pace, latency_s=smoothed)
