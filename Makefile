@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 
 demo: setup ## Run 500 fictional companies through everything, on loopback, with mild faults
-	@PIPELINE_RETRY_BACKOFF_BASE=0.3 $(BIN)/pipeline run examples/domains.csv --sandbox --faults mild --wait 150s
+	@PIPELINE_RETRY_BACKOFF_BASE=0.3 PIPELINE_CIRCUIT_BREAKER_TIMEOUT=0.3 $(BIN)/pipeline run examples/domains.csv --sandbox --faults mild --wait 150s
 
 test: setup ## Run the whole test suite
 	@$(BIN)/python -m pytest

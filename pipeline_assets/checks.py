@@ -63,8 +63,7 @@ def _settled(phase: Phase) -> Evaluate:
 
 def _filled(phase: Phase) -> Evaluate:
     def evaluate(platform: Platform, key: str) -> AssetCheckEvaluation:
-        fingerprint = platform.ledger.work.tallies(phase, [key])[key].fingerprint
-        written = platform.artifacts.write_phase(phase, key, fingerprint)
+        written = platform.artifacts.write_phase(phase, key)
         return reporting.filled_check(ASSET_OF[phase], key, written.fill, *EXPECTED[phase])
 
     return evaluate

@@ -123,6 +123,54 @@ def why(
 
 
 @app.command()
+def retry(
+    domains: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DOMAIN]...", help="Domains, in any form, whatever their state."),
+    ] = None,
+    batch: Annotated[str | None, typer.Option(help="Those of one batch: list-00001.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Those that wait for this reason or were settled by it: auth, ..."),
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Those whose newest failure was at it: pdl, wikidata, rdap.")
+    ] = None,
+    quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="Those that were given up.")
+    ] = False,
+    name: ListName = None,
+    phase: Annotated[
+        str | None, typer.Option(help="In one phase: COMPANY_ENRICHMENT or PAGE_SCRAPING.")
+    ] = None,
+    sandbox: Sandbox = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring back what was given up, waits or needs you: it is tried again with fresh rounds.
+
+    Options narrow each other down. What is settled stays so until an attempt settles it anew. The
+    next run takes all of it up.
+    """
+    from pipeline_assets.commands import retry as command
+
+    _exit(
+        command.retry(
+            command.Request(
+                domains=tuple(domains or ()),
+                batch=batch,
+                kind=kind,
+                provider=provider,
+                quarantined=quarantined,
+                name=name,
+                phase=phase,
+                sandbox=sandbox,
+                as_json=as_json,
+            )
+        )
+    )
+
+
+@app.command()
 def export(
     output: Annotated[Path, typer.Argument(help="File to write: .csv, .parquet or .jsonl.")],
     join: Annotated[

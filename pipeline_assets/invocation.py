@@ -21,9 +21,9 @@ from pipeline_assets.recording import DUE_ONLY_TAG, SCOPE_TAG
 from resources.adapters.ledger.lists import IngestReport
 from resources.artifact_writer import ASSET_OF, MANIFEST_ASSET
 from resources.core.batches import contiguous_ranges
-from resources.core.errors import RULES, FailureKind, Handling
+from resources.core.errors import RULES, FailureKind
 from resources.core.models import FETCHING, Phase
-from resources.core.tallies import Tally, sum_up
+from resources.core.tallies import Tally, comes_back, sum_up
 from resources.platform import Platform
 from resources.profile_builder import ASSET as PROFILES
 
@@ -93,7 +93,11 @@ class Invocation:
         self._started_at = platform.clock.now()
 
     def run(self, report: IngestReport, wait_s: float) -> Outcome:
-        """Do all that can be done now; then wait and go on for up to `wait_s` seconds."""
+        """Do all that can be done now; then wait and go on for up to `wait_s` seconds.
+
+        Raises:
+            LeaseLost: this process stood still for so long that others work on its domains.
+        """
         keys = [batch.key for batch in self._platform.ledger.lists.batches_of(report.list_name)]
         reaped = self._runs.reap()
         if reaped:
@@ -129,14 +133,22 @@ class Invocation:
             self._report(self._runs.run_range("take_in", start, end, {SCOPE_TAG: self._scope}))
 
     def _work_on(self, phase: Phase, keys: Sequence[str], tags: dict[str, str]) -> None:
+        is_by_person = DUE_ONLY_TAG not in tags
+        if is_by_person:
+            self._platform.ledger.work.make_due(phase, keys)
         tallies = self._platform.ledger.work.tallies(phase, keys)
-        open_keys = [key for key in keys if tallies[key].unsettled]
+        now = self._platform.clock.now()
+        open_keys = [
+            key
+            for key in keys
+            if tallies[key].unsettled or _has_due_refresh(tallies[key], now, is_by_person)
+        ]
         # Settled in the ledger, but Dagster does not know: a killed run. Logging costs no work.
         settled = [key for key in keys if not tallies[key].unsettled]
         wanted = set(open_keys) | set(self._runs.unrecorded(ASSET_OF[phase], settled))
         if not wanted:
             return
-        domains = sum(tallies[key].unsettled for key in open_keys)
+        domains = sum(tallies[key].open for key in open_keys)
         self._say(f"{phase}: {domains} domains in {len(open_keys)} batches.")
         started = time.monotonic()
         try:
@@ -182,6 +194,7 @@ class Invocation:
         if failure is not None:
             self._failures.append(failure)
             self._say(failure)
+            self._platform.ledger.workers.require_process_unburied()
 
     def _ranges(
         self, wanted: set[str] | Sequence[str], bridge: Sequence[str] = ()
@@ -204,9 +217,10 @@ class Invocation:
         pauses = []
         for phase in self._phases(FETCHING):
             total = sum_up(self._platform.ledger.work.tallies(phase, keys).values())
-            if total.next_round_at is not None:
-                pauses.append(max(0.05, total.next_round_at - now))
-            if any(_comes_back(kind) for kind in total.waiting_kinds):
+            for due_at in (total.next_round_at, total.next_refresh_at):
+                if due_at is not None:
+                    pauses.append(max(0.05, due_at - now))
+            if any(comes_back(kind) for kind in (*total.waiting_kinds, *total.refreshing_kinds)):
                 pauses.append(MAX_PAUSE_S)
         return min(pauses, default=None)
 
@@ -226,9 +240,14 @@ class Invocation:
         return outcome
 
 
-def _comes_back(kind: str) -> bool:
-    """Whether what a domain waits for may end by itself: our network, a dead worker's claims."""
-    if kind not in RULES:
+def _has_due_refresh(tally: Tally, now: float, is_by_person: bool) -> bool:
+    """Whether a settled domain of a batch is to be worked on again now.
+
+    What waits for a person is tried when a person begins the run, as unsettled domains are.
+    """
+    if tally.next_refresh_at is not None and tally.next_refresh_at <= now:
         return True
-    rule = RULES[FailureKind(kind)]
-    return rule.handling is Handling.WAIT and not rule.needs_person
+    return any(
+        comes_back(kind) or (is_by_person and RULES[FailureKind(kind)].needs_person)
+        for kind in tally.refreshing_kinds
+    )

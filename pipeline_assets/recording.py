@@ -15,16 +15,25 @@ from dagster import AssetCheckEvaluation, AssetExecutionContext
 
 from pipeline_assets import reporting
 from pipeline_assets.dagster_records import Upstream, log_partition
-from pipeline_assets.failures import as_dagster, taken_over
+from pipeline_assets.failures import (
+    MOST_EXAMPLES,
+    as_dagster,
+    crashed,
+    stack_of,
+    taken_over,
+    unusable,
+)
 from resources.adapters import tables
 from resources.artifact_writer import ASSET_OF, MANIFEST_ASSET, Written
-from resources.core.batch_runner import BatchSettled, BatchStarted, PassEnded
-from resources.core.errors import RULES, FailureKind, LeaseLost, PipelinePhaseError
+from resources.core.batch_runner import BatchSettled, BatchStarted, Noticed, PassEnded
+from resources.core.errors import LeaseLost, UsageError
 from resources.core.models import Phase
 from resources.core.redaction import redact
-from resources.core.tallies import sentence, sum_up
+from resources.core.tallies import sum_up
+from resources.core.unsettled import phase_error
 from resources.dagster_resource import PipelineResource
 from resources.phase_run import CODE_VERSIONS
+from resources.platform import Platform
 
 REFRESH_TAG = "pipeline/refresh"
 # A person who runs a batch again means now; an automatic run waits until domains are due.
@@ -42,8 +51,39 @@ def run_phase(context: AssetExecutionContext, pipeline: PipelineResource, phase:
         RetryRequested, Failure: not all domains are settled; says how many and why.
     """
     recorder = _Recorder(context, pipeline, phase)
-    platform = pipeline.platform
-    keys = sorted(context.partition_keys)
+    platform, keys, tags = pipeline.platform, sorted(context.partition_keys), context.run.tags
+    _ask_for(context, platform, phase, keys)
+    since = platform.clock.now()
+    ended: PassEnded | None = None
+    scope = tags.get(SCOPE_TAG, context.run.run_id)
+    try:
+        for event in platform.run_phase(phase, keys, run_id=context.run.run_id, scope=scope):
+            match event:
+                case BatchStarted():
+                    context.log.info(event.sentence)
+                case BatchSettled():
+                    recorder.record(event)
+                case Noticed(message):
+                    context.log.warning(redact(message))
+                case PassEnded():
+                    ended = event
+        platform.ledger.workers.require_process_unburied()
+    except LeaseLost as error:
+        raise taken_over(error) from error
+    except UsageError as error:
+        raise unusable(error) from error
+    except Exception as error:  # noqa: BLE001  # it has a kind, and is raised again
+        failure = crashed(phase, keys, error, retries_done=context.retry_number)
+        context.log.error(f"{failure.description}\n{stack_of(error)}")
+        raise failure from failure.__cause__
+    if ended is not None:
+        recorder.conclude(ended, since)
+
+
+def _ask_for(
+    context: AssetExecutionContext, platform: Platform, phase: Phase, keys: Sequence[str]
+) -> None:
+    """Let the domains be worked on that this run is for, when it begins."""
     platform.ledger.lists.mark_requested(keys, platform.clock.now())
     tags = context.run.tags
     if REFRESH_TAG in tags and context.retry_number == 0:
@@ -53,32 +93,6 @@ def run_phase(context: AssetExecutionContext, pipeline: PipelineResource, phase:
         )
     if DUE_ONLY_TAG not in tags and context.retry_number == 0:
         platform.ledger.work.make_due(phase, keys)
-    ended: PassEnded | None = None
-    scope = tags.get(SCOPE_TAG, context.run.run_id)
-    try:
-        for event in platform.run_phase(phase, keys, run_id=context.run.run_id, scope=scope):
-            match event:
-                case BatchStarted(key, number, total, unsettled):
-                    context.log.info(
-                        f"Processing batch {number}/{total} ({unsettled} domains): {key}"
-                    )
-                case BatchSettled():
-                    recorder.record(event)
-                case PassEnded():
-                    ended = event
-    except LeaseLost as error:
-        raise taken_over(error) from error
-    if ended is not None and ended.stopped_by is not None:
-        context.log.warning(redact(ended.stopped_by.message))
-    if ended is not None and ended.unsettled:
-        recorder.record_unsettled(ended)
-        settings = platform.settings
-        raise as_dagster(
-            _error_of(phase, ended, platform.clock.now()),
-            retries_done=context.retry_number,
-            max_retries=settings.max_retries,
-            longest_wait_s=settings.retry_backoff_base * 2.0**settings.max_retries,
-        )
 
 
 class _Recorder:
@@ -99,9 +113,11 @@ class _Recorder:
         """Log a settled partition, once per run."""
         if (self._asset, event.key) in self._pipeline.logged:
             return
-        written = self._platform.artifacts.write_phase(
-            self._phase, event.key, event.tally.fingerprint
-        )
+        # Others may have worked on it since, while this process stood still. The stream finds that
+        # out by itself, and ends in order.
+        if self._platform.ledger.workers.is_process_buried():
+            return
+        written = self._platform.artifacts.write_phase(self._phase, event.key)
         tags = self._upstream.tags(
             event.key,
             data_version=written.artifact.data_version,
@@ -127,27 +143,34 @@ class _Recorder:
             reporting.schema_check(self._asset, event.key, found, SCHEMAS[self._phase]),
         )
 
-    def record_unsettled(self, ended: PassEnded) -> None:
-        """Log for each partition that stays open why it does."""
+    def conclude(self, ended: PassEnded, since: float) -> None:
+        """Log what went wrong since the pass began, and raise where something stays unsettled.
+
+        Raises:
+            RetryRequested, Failure: something does.
+        """
+        work, keys = self._platform.ledger.work, sorted(self._context.partition_keys)
+        bugs = work.bugs(self._phase, keys, since, most=MOST_EXAMPLES)
+        for bug in bugs:
+            place = f"{bug.domain} in batch {bug.batch}"
+            self._context.log.error(redact(f"{place}: {bug.message}\n{bug.stack}"))
+        if ended.stopped_by is not None:
+            self._context.log.warning(redact(ended.stopped_by.message))
+        if not ended.unsettled:
+            return
         for key, tally in sorted(ended.unsettled.items()):
             check = reporting.settled_check(self._asset, key, tally)
             log_partition(self._context, key, None, [check])
-
-
-def _error_of(phase: Phase, ended: PassEnded, now: float) -> PipelinePhaseError:
-    total = sum_up(ended.unsettled.values())
-    message = sentence(phase, total)
-    is_stopped = False
-    if ended.stopped_by is not None:
-        message = f"{ended.stopped_by.message.rstrip('.')}. {message}"
-        is_stopped = RULES[ended.stopped_by.kind].stops_run or (
-            ended.stopped_by.kind is FailureKind.CANCELLED
+        total = sum_up(ended.unsettled.values())
+        examples = work.examples(self._phase, sorted(ended.unsettled))
+        settings, now = self._platform.settings, self._platform.clock.now()
+        stacks = {one.stack: None for one in (*bugs, *examples) if one.stack}
+        raise as_dagster(
+            phase_error(self._phase, total, examples, ended.stopped_by, now),
+            retries_done=self._context.retry_number,
+            max_retries=settings.max_retries,
+            longest_wait_s=settings.retry_backoff_base * 2.0**settings.max_retries,
+            shortest_wait_s=settings.retry_backoff_base * 2.0**self._context.retry_number,
+            examples=examples,
+            stacks=list(stacks),
         )
-    due = total.next_round_at
-    return PipelinePhaseError(
-        phase,
-        redact(message),
-        recoverable=due is not None and not is_stopped,
-        retry_in_s=None if due is None else max(0.0, due - now),
-        counts=total.waiting_kinds,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,10 @@ class DirectoryReport:
     data_version: str
 
 
+class _WrittenMeanwhileError(Exception):
+    """Another process has put its files in place since we began."""
+
+
 class Directory:
     """Writes the directory, one batch of profiles in memory at a time."""
 
@@ -67,21 +72,45 @@ class Directory:
         return known.fingerprint != self.version()
 
     def write(self) -> DirectoryReport:
-        """Write both files whole."""
+        """Write both files whole, unless somebody else has written them meanwhile.
+
+        Then theirs stay: they may be newer, and where they are not, `is_stale` says so.
+        """
+        found = self._ledger.artifacts.find(ASSET, "")
         version = self.version()
         parquet, table_csv = f"{ASSET}/companies.parquet", f"{ASSET}/companies.csv"
-        tables = newest_profiles(self._ledger, self._store, None, SCHEMA.names)
+        try:
+            # The transaction is open while the files are put in place, and no longer.
+            with (
+                ExitStack() as transaction,
+                self._store.whole_file(parquet) as parquet_path,
+                self._store.whole_file(table_csv) as csv_path,
+            ):
+                rows, filled = self._fill(parquet_path, csv_path)
+                connection = transaction.enter_context(self._ledger.database.write())
+                self._ledger.database.lock(connection, f"artifact:{parquet}")
+                if self._ledger.artifacts.find(ASSET, "") != found:
+                    raise _WrittenMeanwhileError
+                self._ledger.artifacts.save(
+                    Artifact(ASSET, "", parquet, rows, version, version, self._clock.now())
+                )
+        except _WrittenMeanwhileError:
+            pass
+        fill = {name: count / rows for name, count in filled.items()} if rows else {}
+        root = self._store.root
+        return DirectoryReport(rows, fill, root / parquet, root / table_csv, version)
+
+    def _fill(self, parquet: Path, table_csv: Path) -> tuple[int, dict[str, int]]:
+        """Write all profiles into both files. Returns the rows, and the values by column."""
         rows = 0
         filled = dict.fromkeys(COLUMNS, 0)
         with (
-            self._store.whole_file(parquet) as parquet_path,
-            self._store.whole_file(table_csv) as csv_path,
-            pq.ParquetWriter(parquet_path, SCHEMA, compression="zstd") as writer,
-            csv_path.open("w", encoding="utf-8-sig", newline="") as handle,
+            pq.ParquetWriter(parquet, SCHEMA, compression="zstd") as writer,
+            table_csv.open("w", encoding="utf-8-sig", newline="") as handle,
         ):
             lines = csv.writer(handle)
             lines.writerow(COLUMNS)
-            for table in _in_groups(tables):
+            for table in _in_groups(newest_profiles(self._ledger, self._store, None, SCHEMA.names)):
                 writer.write_table(table)
                 rows += table.num_rows
                 for name in COLUMNS:
@@ -89,12 +118,7 @@ class Directory:
                     filled[name] += table.num_rows - column.null_count
                 for row in table.select(COLUMNS).to_pylist():
                     lines.writerow([safe_cell(row[name]) for name in COLUMNS])
-        self._ledger.artifacts.save(
-            Artifact(ASSET, "", parquet, rows, version, version, self._clock.now())
-        )
-        fill = {name: count / rows for name, count in filled.items()} if rows else {}
-        root = self._store.root
-        return DirectoryReport(rows, fill, root / parquet, root / table_csv, version)
+        return rows, filled
 
 
 def _in_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

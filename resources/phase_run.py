@@ -97,6 +97,8 @@ async def phase_events(
             RunLimits(
                 settings.phase_timeout,
                 settings.fetch.domain_timeout,
+                settings.batch_timeout,
+                settings.batch_size,
                 min(MOST_SECONDS_BETWEEN_BEATS, settings.lease / 3),
             ),
             classify,

@@ -80,8 +80,15 @@ class ProfileBuilder:
         ]
 
     def build(self, batch_key: str) -> BuiltProfiles:
-        """Build and write the profiles of one batch."""
-        tallies = {phase: self._ledger.work.tallies(phase, [batch_key]) for phase in INPUTS}
+        """Build and write the profiles of one batch, from what is settled when they are written."""
+        while True:
+            built = self._build(batch_key)
+            if built is not None:
+                return built
+
+    def _build(self, batch_key: str) -> BuiltProfiles | None:
+        """Do it once. Returns None when something has settled meanwhile; nothing was written."""
+        tallies = self._tallies(batch_key)
         members = self._ledger.lists.manifest(batch_key)
         enriched = _by_domain(self._ledger.work.results(Phase.COMPANY_ENRICHMENT, batch_key))
         scraped = _by_domain(self._ledger.work.results(Phase.PAGE_SCRAPING, batch_key))
@@ -96,15 +103,27 @@ class ProfileBuilder:
             profile, state = _profile(member, inputs)
             states[domain] = (state, "; ".join(profile.missing.values()) or None)
             rows.append(_row(profile, state))
+        fingerprint = _fingerprint(tallies, batch_key)
+
+        def record() -> bool:
+            if fingerprint != _fingerprint(self._tallies(batch_key), batch_key):
+                return False
+            self._ledger.work.record_profiles(states, self._clock.now())
+            return True
+
         written = ArtifactWriter(self._ledger, self._store, self._clock).write(
-            ASSET, batch_key, rows, SCHEMA, _fingerprint(tallies, batch_key)
+            ASSET, batch_key, rows, SCHEMA, fingerprint, record
         )
-        self._ledger.work.record_profiles(states, self._clock.now())
+        if written is None:
+            return None
         counts: dict[State, int] = {}
         for state, _ in states.values():
             counts[state] = counts.get(state, 0) + 1
         missing = {phase: tallies[phase][batch_key].unsettled for phase in INPUTS}
         return BuiltProfiles(written, counts, missing)
+
+    def _tallies(self, batch_key: str) -> dict[Phase, dict[str, Tally]]:
+        return {phase: self._ledger.work.tallies(phase, [batch_key]) for phase in INPUTS}
 
 
 def _fingerprint(tallies: Mapping[Phase, Mapping[str, Tally]], key: str) -> str:

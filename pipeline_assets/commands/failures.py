@@ -28,21 +28,23 @@ def failures(name: str | None, *, sandbox: bool, as_json: bool) -> int:
     with opened(sandbox=sandbox) as platform:
         names = list_names(platform, name)
         found = [group for group in groups_of(platform, name) if is_missing(group)]
+        flag = " --sandbox" if sandbox else ""
         if as_json:
-            print_json(_failures_json(platform, names, name, found))
+            print_json(_failures_json(platform, names, name, found, flag))
         else:
-            _show_failures(platform, names, name, found, flag=" --sandbox" if sandbox else "")
+            _show_failures(platform, names, name, found, flag)
     return 0
 
 
 def _failures_json(
-    platform: Platform, names: Sequence[str], name: str | None, found: Sequence[Group]
+    platform: Platform, names: Sequence[str], name: str | None, found: Sequence[Group], flag: str
 ) -> dict[str, Any]:
     return {
         "failures": [
             {
                 **group_json(group),
                 "who": _who(group),
+                "retry": _retry_command(group, found, name, flag),
                 "example": _example(platform, group, name),
             }
             for group in found
@@ -76,8 +78,33 @@ def _rejected_json(platform: Platform, name: str) -> dict[str, Any]:
     }
 
 
+def _retry_command(group: Group, found: Sequence[Group], name: str | None, flag: str) -> str | None:
+    """The command that has a group tried again, where it would not be by itself.
+
+    Args:
+        found: All groups that are shown; what means this one alone depends on them.
+    """
+    is_given_up = group.state is State.QUARANTINED
+    is_under_way = group.tried_again == group.domains
+    if is_under_way or not (is_given_up or group.needs_person or group.state is State.REFUSED):
+        return None
+    words = ["pipeline retry"]
+    if is_given_up:
+        words.append("--quarantined")
+    if group.kind is not None:
+        words.append(f"--kind {group.kind}")
+    alike = [one for one in found if one.kind is group.kind and one.state is group.state]
+    if len(alike) > 1 or group.kind is None:
+        words.append(f"--phase {group.phase}")
+    if name is not None:
+        words.append(f"--name {name}")
+    return " ".join(words) + flag
+
+
 def _who(group: Group) -> str:
     """Who must act so that something changes."""
+    if group.tried_again and group.tried_again == group.domains:
+        return "nobody: the next run tries them again (`pipeline run` again, or `pipeline ui`)"
     if group.kind is FailureKind.BUG:
         return "the maintainers: `pipeline why` shows the stack trace"
     if group.needs_person:
@@ -103,19 +130,24 @@ def _show_failures(
         if groups:
             out.print(f"[bold]{phase}[/]")
         for group in groups:
-            for line in _failure_lines(platform, group, name, now, flag):
+            retry = _retry_command(group, found, name, flag)
+            for line in _failure_lines(platform, group, name, now, flag, retry):
                 out.print(line, soft_wrap=True)
     for each in names:
         _show_rejected(out, platform, each)
 
 
 def _failure_lines(
-    platform: Platform, group: Group, name: str | None, now: float, flag: str
+    platform: Platform, group: Group, name: str | None, now: float, flag: str, retry: str | None
 ) -> Iterator[str]:
     label = group.kind or group.state
     standing = group.state if group.state.is_settled else group.next_step(now)
+    if group.tried_again:
+        standing += f", {group.tried_again} of them being tried again"
     yield f"  [bold]{group.domains} × {label}[/] ({standing})  {group.sentence}"
     yield f"      who acts  {_who(group)}"
+    if retry is not None:
+        yield f"      again     {'once that is mended: ' if group.needs_person else ''}{retry}"
     example = _example(platform, group, name)
     if example is None:
         return

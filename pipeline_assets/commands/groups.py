@@ -10,6 +10,7 @@ from pipeline_assets.commands.wording import iso, until
 from resources.adapters.ledger.reading import Reading
 from resources.core.errors import RULES, FailureKind, Handling
 from resources.core.models import FETCHING, Phase, State
+from resources.core.tallies import Tally, comes_back
 from resources.directory import ASSET as DIRECTORY
 from resources.platform import Platform
 
@@ -30,6 +31,7 @@ class Group:
     Args:
         not_before: The earliest time at which one of them may be tried, epoch seconds.
         claimed: Those that a worker holds.
+        tried_again: Settled ones that are to be worked on again all the same.
     """
 
     phase: Phase
@@ -38,6 +40,7 @@ class Group:
     domains: int
     claimed: int
     not_before: float
+    tried_again: int = 0
 
     @property
     def sentence(self) -> str:
@@ -84,6 +87,7 @@ def groups_of(platform: Platform, name: str | None) -> list[Group]:
             int(row["domains"]),
             int(row["claimed"]),
             float(row["not_before"]),
+            int(row["refreshing"]),
         )
         for row in reading_of(platform).groups(name)
     ]
@@ -106,6 +110,15 @@ def quarantined(groups: Sequence[Group]) -> list[Group]:
     return [g for g in groups if g.state is State.QUARANTINED]
 
 
+def next_try(total: Tally, now: float) -> str:
+    """When the first of the settled domains that are tried again goes on, or who must act."""
+    if any(comes_back(kind) for kind in total.refreshing_kinds):
+        return "goes on with the next run"
+    if total.next_refresh_at is not None:
+        return f"first one due {until(total.next_refresh_at, now)}"
+    return "waits for you"
+
+
 def is_missing(group: Group) -> bool:
     return group.phase in FETCHING and group.state is not State.SUCCEEDED
 
@@ -125,6 +138,7 @@ def group_json(group: Group) -> dict[str, Any]:
         "kind": group.kind,
         "domains": group.domains,
         "claimed": group.claimed,
+        "tried_again": group.tried_again,
         "meaning": group.sentence,
         "not_before": iso(group.not_before) if group.state is State.WAITING else None,
         "needs_person": group.needs_person,

@@ -24,7 +24,7 @@ from pipeline_assets.commands.sandbox_process import point_settings_at, sandbox_
 from resources.adapters.ledger.lists import IngestReport
 from resources.adapters.providers.registry import paid_providers
 from resources.core.config import Settings, load_settings
-from resources.core.errors import UsageError
+from resources.core.errors import LeaseLost, UsageError
 from resources.core.models import Phase
 from resources.core.profile_rules import RULES
 from resources.core.redaction import redact
@@ -85,6 +85,10 @@ def run(request: Request) -> int:
             outcome = _drive(platform, report, only, wait_s, progress, interrupts)
         except KeyboardInterrupt:
             outcome = None
+        except LeaseLost as error:
+            progress.stop()
+            print(f"pipeline: {summary.taken_over(error)}", file=sys.stderr)
+            return UNSETTLED
         except (SQLAlchemyError, OSError) as error:
             progress.stop()
             print(f"pipeline: {_storage_trouble(settings, error)}", file=sys.stderr)

@@ -18,6 +18,7 @@ from pipeline_assets.commands.groups import (
     Group,
     group_json,
     groups_of,
+    next_try,
     places_of,
     quarantined,
     reading_of,
@@ -25,8 +26,10 @@ from pipeline_assets.commands.groups import (
     waits,
 )
 from pipeline_assets.commands.opening import list_names, opened
+from pipeline_assets.commands.progress import Reach
 from pipeline_assets.commands.wording import console, iso, many, print_json, safe, span
 from resources.core.models import Phase
+from resources.core.tallies import Tally, sum_up
 from resources.platform import Platform
 
 __all__ = ["failures", "status"]
@@ -52,6 +55,7 @@ def _status_json(platform: Platform, names: Sequence[str]) -> dict[str, Any]:
                 "phase": row["phase"],
                 "done": row["done"],
                 "total": row["total"],
+                "doing": row["doing"],
                 "started_at": iso(row["started_at"]),
                 "last_beat_at": iso(row["beat_at"]),
                 "host": row["host"],
@@ -68,7 +72,8 @@ def _status_json(platform: Platform, names: Sequence[str]) -> dict[str, Any]:
 def _list_json(platform: Platform, name: str) -> dict[str, Any]:
     groups = groups_of(platform, name)
     report = reading_of(platform).newest_ingest(name)
-    batches, unsettled = _batch_counts(platform, name)
+    tallies = _tallies(platform, name)
+    batches, unsettled = _batch_counts(tallies)
     return {
         "name": name,
         "rows": report.rows if report else 0,
@@ -83,19 +88,24 @@ def _list_json(platform: Platform, name: str) -> dict[str, Any]:
             phase.value: {state.value: n for state, n in states_of(groups, phase).items()}
             for phase in Phase
         },
+        "tried_again": {
+            phase.value: sum_up(found.values()).refreshing for phase, found in tallies.items()
+        },
         "waits": [group_json(group) for group in waits(groups)],
         "quarantined": [group_json(group) for group in quarantined(groups)],
     }
 
 
-def _batch_counts(platform: Platform, name: str) -> tuple[int, int]:
-    """Batches of a list, and how many of them hold an unsettled domain."""
+def _tallies(platform: Platform, name: str) -> dict[Phase, dict[str, Tally]]:
+    """Where each batch of a list stands."""
     keys = [batch.key for batch in platform.ledger.lists.batches_of(name)]
-    unsettled: set[str] = set()
-    for phase in Phase:
-        tallies = platform.ledger.work.tallies(phase, keys)
-        unsettled |= {key for key in keys if tallies[key].unsettled}
-    return len(keys), len(unsettled)
+    return {phase: platform.ledger.work.tallies(phase, keys) for phase in Phase}
+
+
+def _batch_counts(tallies: Mapping[Phase, Mapping[str, Tally]]) -> tuple[int, int]:
+    """Batches of a list, and how many of them hold an unsettled domain."""
+    unsettled = {key for found in tallies.values() for key in found if found[key].unsettled}
+    return max(map(len, tallies.values())), len(unsettled)
 
 
 def _show_status(platform: Platform, names: Sequence[str]) -> None:
@@ -108,9 +118,12 @@ def _show_status(platform: Platform, names: Sequence[str]) -> None:
     for row in reading_of(platform).live_workers(now):
         beat = span(now - row["beat_at"])
         where = f"process {row['pid']} on {safe(row['host'])}"
+        spent_s = row["beat_at"] - row["started_at"]
+        reach = Reach(row["phase"], row["done"], row["total"], row["doing"], spent_s)
         out.print(
-            f"[bold]At work[/]  {row['phase']}: {row['done']} of {row['total']} domains, "
-            f"last beat {beat} ago ({where})"
+            f"[bold]At work[/]  {row['phase']}: {safe(reach.words, 400)}; "
+            f"last beat {beat} ago ({where})",
+            soft_wrap=True,
         )
     _show_spending(out, reading_of(platform).call_totals())
     for kind, path in places_of(platform).items():
@@ -121,7 +134,8 @@ def _show_status(platform: Platform, names: Sequence[str]) -> None:
 def _show_list(out: Console, platform: Platform, name: str, now: float) -> None:
     groups = groups_of(platform, name)
     report = reading_of(platform).newest_ingest(name)
-    batches, unsettled = _batch_counts(platform, name)
+    tallies = _tallies(platform, name)
+    batches, unsettled = _batch_counts(tallies)
     rows = ""
     if report is not None:
         rows = (
@@ -146,6 +160,14 @@ def _show_list(out: Console, platform: Platform, name: str, now: float) -> None:
             f"{group.sentence}",
             soft_wrap=True,
         )
+    for phase, found in tallies.items():
+        total = sum_up(found.values())
+        if total.refreshing:
+            out.print(
+                f"  {total.refreshing} × being tried again in {phase}: settled as they are until "
+                f"an attempt settles them anew. [bold]{next_try(total, now)}[/]",
+                soft_wrap=True,
+            )
     out.print()
 
 

@@ -36,16 +36,28 @@ class Next(StrEnum):
     NEEDS_PERSON = "needs_person"
     INPUTS = "inputs"
     REFRESH = "refresh"
+    TRIED_AGAIN = "tried_again"
     NOTHING = "nothing"
 
 
-def what_next(row: Mapping[str, Any], *, is_held: bool, refresh_s: float) -> Entry:
-    """Say what comes next, and the earliest time at which it can."""
+def what_next(
+    row: Mapping[str, Any], *, waits_for: str | None, is_held: bool, refresh_s: float
+) -> Entry:
+    """Say what comes next, and the earliest time at which it can.
+
+    Args:
+        waits_for: The failure kind that it waits for, where there is one.
+    """
     state, settled_at = State(row["state"]), row["settled_at"]
-    rule = RULES[FailureKind(row["kind"])] if row["kind"] else None
+    rule = RULES[FailureKind(waits_for)] if waits_for else None
     what, at = Next.NEXT_RUN, row["not_before"] or None
     if is_held:
         what, at = Next.WORKED_ON, None
+    elif row["refresh_asked"]:
+        if rule is not None and rule.needs_person:
+            what, at = Next.NEEDS_PERSON, None
+        else:
+            what = Next.TRIED_AGAIN
     elif state is State.QUARANTINED:
         what, at = Next.NOTHING, None
     elif state.is_settled:
@@ -181,9 +193,15 @@ class Story:
 
     def _standing(self, row: Mapping[str, Any]) -> Entry:
         is_held = row["pid"] is not None and row["ended_at"] is None
+        is_tried_again = bool(row["refresh_asked"])
+        waits_for = None if State(row["state"]).is_settled else row["kind"]
+        if is_tried_again:
+            waits_for = self._refresh_waits_for(row["phase"])
         return {
             "state": row["state"],
             "kind": row["kind"],
+            "is_tried_again": is_tried_again,
+            "waits_for": waits_for,
             "reason": row["reason"],
             "rounds": row["rounds"],
             "not_before": row["not_before"] or None,
@@ -191,9 +209,18 @@ class Story:
             "updated_at": row["updated_at"],
             "held_by": f"process {row['pid']} on {row['host']}" if is_held else None,
             "next": what_next(
-                row, is_held=is_held, refresh_s=self._platform.settings.refresh_after
+                row,
+                waits_for=waits_for,
+                is_held=is_held,
+                refresh_s=self._platform.settings.refresh_after,
             ),
         }
+
+    def _refresh_waits_for(self, phase: str) -> str | None:
+        """What the newest attempt on a settled domain waits for; None when there was none yet."""
+        newest = next((one for one in reversed(self.events) if one["phase"] == phase), None)
+        is_waiting = newest is not None and newest["what"] == State.WAITING
+        return newest["kind"] if newest is not None and is_waiting else None
 
 
 _IS_TIME = frozenset({"at", "fetched_at"})

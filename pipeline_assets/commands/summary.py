@@ -15,7 +15,7 @@ from rich.table import Table
 
 from pipeline_assets.commands.groups import ORDER
 from resources.adapters.ledger.lists import IngestReport
-from resources.core.errors import RULES, FailureKind
+from resources.core.errors import RULES, FailureKind, LeaseLost
 from resources.core.models import Phase
 from resources.directory import ASSET as DIRECTORY
 from resources.platform import Platform
@@ -38,6 +38,14 @@ def interrupted() -> str:
     return (
         "Stopped. Everything finished so far is kept; the same command goes on from there:\n"
         f"  {shlex.join(['pipeline', *sys.argv[1:]])}"
+    )
+
+
+def taken_over(error: LeaseLost) -> str:
+    """What to read when another process has taken over what this one had in hand."""
+    return (
+        f"{error}. What it settled before is kept, and the others go on; `pipeline status` shows "
+        "how far they are. The same command works on whatever is left."
     )
 
 
@@ -88,6 +96,7 @@ def _phase_json(phase: Phase, outcome: Outcome) -> dict[str, Any]:
     return {
         **{state.value: tally.states.get(state, 0) for state in ORDER},
         "kinds": dict(sorted(tally.kinds.items())),
+        "tried_again": tally.refreshing,
         "calls": calls,
         "credits": credits,
         "seconds": round(outcome.seconds.get(phase, 0.0), 2),
@@ -131,7 +140,7 @@ def show(platform: Platform, outcome: Outcome, seconds: float, *, is_sandbox: bo
         )
     console.print(escape(taken_in(report)))
     console.print(_states_table(outcome))
-    for sentence in _missing(outcome):
+    for sentence in (*_missing(outcome), *_tried_again(outcome)):
         console.print(f"  {escape(sentence)}")
     _print_cost(console, outcome)
     files = [path for name, path in outputs(platform).items() if name in {"csv", "parquet"}]
@@ -164,6 +173,21 @@ def _missing(outcome: Outcome) -> Sequence[str]:
                 rule = RULES[FailureKind(kind)]
                 sentences.append(f"{count} × {kind} in {phase.value}: {rule.sentence}")
     return sentences
+
+
+def _tried_again(outcome: Outcome) -> Sequence[str]:
+    """One line on settled domains whose second chance is under way, where there are any."""
+    counts = [
+        f"{tally.refreshing} in {phase.value}"
+        for phase, tally in outcome.tallies.items()
+        if tally.refreshing
+    ]
+    if not counts:
+        return []
+    return [
+        f"Being tried again: {', '.join(counts)}; they stay settled as they are until an attempt "
+        "settles them anew. The same command goes on with them (or add --wait 10m)."
+    ]
 
 
 def _print_cost(console: Console, outcome: Outcome) -> None:

@@ -24,6 +24,7 @@ from pipeline_assets.commands.wording import (
     size,
     until,
 )
+from resources.adapters.ledger.bringing_back import BROUGHT_BACK
 from resources.adapters.suffix_list import bundled_rules
 from resources.core.domains import NormalizedDomain, normalize
 from resources.core.errors import RULES, FailureKind
@@ -146,6 +147,9 @@ def _moments(story: Story) -> Iterator[Moment]:
 
 def _event(event: Mapping[str, Any]) -> Moment:
     phase = _SHORT.get(event["phase"], event["phase"].lower())
+    if event["what"] == BROUGHT_BACK:
+        # Provider and URL are those of the failure before, which has a line of its own.
+        return Moment(event["at"], phase, f"brought back: {safe(redact(event['message']))}")
     parts = [event["what"]]
     if event["rounds"]:
         parts.append(f"after round {event['rounds']}")
@@ -215,7 +219,9 @@ def _standing(phase: Mapping[str, Any], now: float) -> str:
     kind = f" ({phase['kind']})" if phase["kind"] else ""
     following = _following(phase, now)
     if state.is_settled:
-        rounds = f" after {phase['rounds']} rounds" if phase["rounds"] > 1 else ""
+        # While it is tried again, the rounds are those of that.
+        is_told = phase["rounds"] > 1 and not phase["is_tried_again"]
+        rounds = f" after {phase['rounds']} rounds" if is_told else ""
         at = f" at {moment(phase['settled_at'], now)}" if phase["settled_at"] else ""
         cause = (f"; {reason}" if state is State.SUCCEEDED else f": {reason}") if reason else ""
         return f"settled: {state.value}{rounds}{at}{kind}{cause}  [dim]{following}[/]"
@@ -235,7 +241,14 @@ def _following(phase: Mapping[str, Any], now: float) -> str:
         when = "since it is due" if is_due else f"until {moment(at, now)} ({until(at, now)})"
         return f"{when} for another round"
     if what is Next.NEEDS_PERSON:
-        return f"for you ({RULES[FailureKind(phase['kind'])].sentence})"
+        waits = "tried again, but waits " if phase["is_tried_again"] else ""
+        return f"{waits}for you ({RULES[FailureKind(phase['waits_for'])].sentence})"
+    if what is Next.TRIED_AGAIN:
+        is_due = not at or at <= now
+        when = "due now" if is_due else f"not before {moment(at, now)} ({until(at, now)})"
+        again = f" after round {phase['rounds']}" if phase["rounds"] else ""
+        cause = f" ({phase['waits_for']})" if phase["waits_for"] else ""
+        return f"being tried again: {when}{again}{cause}"
     if what is Next.REFRESH and at:
         return f"stale from {(iso(at) or '')[:10]}"
     return _FOLLOWING.get(what, "")

@@ -91,21 +91,29 @@ class BreakerView:
         )
         self._learn(endpoint.key, breaker)
 
-    async def take_probe(self, endpoint: Endpoint) -> bool:
-        """Try to get the one probe."""
+    async def take_probe(self, endpoint: Endpoint) -> float | None:
+        """Try to get the one probe. Returns when it is taken for lost, or None without it."""
         breaker, is_taken = await self._commits.commit(
             lambda: self._breakers.take_probe(
                 endpoint.key, self._worker_id, self._clock.now(), self._policy
             )
         )
         self._learn(endpoint.key, breaker)
-        return is_taken
+        return breaker.probe_until if is_taken else None
 
-    async def end_probe(self, endpoint: Endpoint, verdict: Verdict, said: str) -> None:
+    async def end_probe(
+        self, endpoint: Endpoint, probe_until: float | None, verdict: Verdict, said: str
+    ) -> None:
         """Write what our probe found."""
         breaker = await self._commits.commit(
             lambda: self._breakers.end_probe(
-                endpoint.key, self._worker_id, verdict, said, self._clock.now(), self._policy
+                endpoint.key,
+                self._worker_id,
+                verdict,
+                said,
+                self._clock.now(),
+                self._policy,
+                probe_until,
             )
         )
         self._learn(endpoint.key, breaker)

@@ -12,6 +12,7 @@ decided elsewhere: it is no attempt, so it uses up no round.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from types import TracebackType
 from typing import Self
@@ -29,7 +30,7 @@ from resources.adapters.permit import Endpoint, Permit, holding
 from resources.core.breaker import BreakerPolicy, Status, Verdict, sentence, verdict_of
 from resources.core.errors import CallError, Failure, FailureKind, LeaseLost
 from resources.core.limit_headers import wait_until_reset
-from resources.core.pacing import PaceLimits
+from resources.core.pacing import LONGEST_PAUSE_S, PaceLimits
 from resources.core.ports import Clock, Sleep
 
 REFRESH_S = 0.25
@@ -90,8 +91,8 @@ class CallGate:
         await asyncio.gather(self._refreshing, return_exceptions=True)
         # Whoever was taken over writes nothing more, and a database that is away takes nothing.
         if not isinstance(error, LeaseLost | SQLAlchemyError):
-            self.breakers.tell()
-            self._ledger.paces.leave(self._worker_id)
+            with contextlib.suppress(LeaseLost):
+                await self._commits.commit(self._leave_ledger)
 
     def call(
         self,
@@ -118,16 +119,20 @@ class CallGate:
         """What the breakers did since the last time, in words for the run's log."""
         return self.breakers.drain_notices()
 
-    async def admit(self, endpoint: Endpoint, until: float) -> bool:
-        """Pass the breaker, or raise. Returns whether this call is the probe."""
+    async def admit(self, endpoint: Endpoint, until: float) -> float | None:
+        """Pass the breaker, or raise.
+
+        Returns: until when this call is the probe, epoch seconds; None for all other calls.
+        """
         while True:
             breaker = self.breakers.of(endpoint)
             if breaker is None or breaker.status is Status.CLOSED:
-                return False
+                return None
             now = self._clock.now()
             if breaker.is_probe_due(now):
-                if await self.breakers.take_probe(endpoint):
-                    return True
+                probe_until = await self._take_probe(endpoint)
+                if probe_until is not None:
+                    return probe_until
                 continue
             wait_s = breaker.blocked_until(now) - now
             if breaker.status is Status.HALF_OPEN and now < until:
@@ -151,23 +156,38 @@ class CallGate:
         await pacer.enter(until, crawl_delay_s)
         if crawl_delay_s:
             next_at = self._clock.now() + crawl_delay_s
-            await self._hold_until(endpoint, next_at)
+            try:
+                await self._hold_until(endpoint, next_at)
+            except BaseException:
+                self.give_turn_back(endpoint)
+                raise
+
+    def is_paused(self, endpoint: Endpoint) -> bool:
+        """Whether the breaker lets nothing through but a probe."""
+        breaker = self.breakers.of(endpoint)
+        return breaker is not None and breaker.status is not Status.CLOSED
+
+    def give_turn_back(self, endpoint: Endpoint) -> None:
+        """End a turn in which nothing was sent."""
+        self._leave(endpoint, 0.0, is_good=False)
 
     async def succeeded(self, permit: Permit, latency_s: float) -> None:
         """The call brought an answer; one that complains is heard all the same."""
         endpoint = permit.endpoint
-        if permit.is_probe:
-            await self.breakers.end_probe(endpoint, Verdict.ALIVE, "")
-        else:
-            self.breakers.succeeded(endpoint)
-        if permit.failure is not None and _is_about_pace(permit.failure):
-            await self._slow_down(endpoint, permit.failure)
-        elif permit.limit_headers:
-            now = self._clock.now()
-            wait_s = wait_until_reset(permit.limit_headers, now)
-            if wait_s:
-                await self._hold_until(endpoint, now + wait_s)
-        self._leave(endpoint, latency_s, is_good=permit.failure is None)
+        try:
+            if permit.is_probe:
+                await self.breakers.end_probe(endpoint, permit.probe_until, Verdict.ALIVE, "")
+            else:
+                self.breakers.succeeded(endpoint)
+            if permit.failure is not None and _is_about_pace(permit.failure):
+                await self._slow_down(endpoint, permit.failure)
+            elif permit.limit_headers:
+                now = self._clock.now()
+                wait_s = wait_until_reset(permit.limit_headers, now)
+                if wait_s:
+                    await self._hold_until(endpoint, now + wait_s)
+        finally:
+            self._leave(endpoint, latency_s, is_good=permit.failure is None)
 
     async def failed(
         self, permit: Permit, error: Exception, url: str | None, latency_s: float
@@ -182,7 +202,8 @@ class CallGate:
                 await self._slow_down(endpoint, failure)
             verdict = verdict_of(failure.kind)
             if permit.is_probe:
-                await self.breakers.end_probe(endpoint, verdict, failure.message)
+                said = failure.message
+                await self.breakers.end_probe(endpoint, permit.probe_until, verdict, said)
             elif verdict is Verdict.AWAY:
                 await self.breakers.failed(endpoint, failure.message)
             elif verdict is Verdict.ALIVE:
@@ -196,8 +217,12 @@ class CallGate:
     async def given_up(self, permit: Permit, latency_s: float) -> None:
         """The call was stopped by us: it says nothing about the endpoint."""
         self._leave(permit.endpoint, latency_s, is_good=False)
-        if permit.is_probe:
-            await self.breakers.end_probe(permit.endpoint, Verdict.NOTHING, "")
+        await self.give_probe_back(permit.endpoint, permit.probe_until)
+
+    async def give_probe_back(self, endpoint: Endpoint, probe_until: float | None) -> None:
+        """Let somebody else try, at once, where a probe was taken and not made."""
+        if probe_until is not None:
+            await self.breakers.end_probe(endpoint, probe_until, Verdict.NOTHING, "")
 
     def now(self) -> float:
         """Epoch seconds."""
@@ -207,6 +232,19 @@ class CallGate:
         """Raise what ended the background refresh, if something did: the view would grow stale."""
         if self._refreshing is not None and self._refreshing.done():
             self._refreshing.result()
+
+    async def _take_probe(self, endpoint: Endpoint) -> float | None:
+        """Take the probe, if it is still there; whoever is stopped meanwhile gives it back."""
+        taking = asyncio.ensure_future(self.breakers.take_probe(endpoint))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            await self.give_probe_back(endpoint, await taking)
+            raise
+
+    def _leave_ledger(self) -> None:
+        self.breakers.tell()
+        self._ledger.paces.leave(self._worker_id)
 
     def _leave(self, endpoint: Endpoint, latency_s: float, *, is_good: bool) -> None:
         if endpoint.limits is not None:
@@ -229,6 +267,7 @@ class CallGate:
     async def _hold_until(self, endpoint: Endpoint, at: float) -> None:
         now = self._clock.now()
         limits = endpoint.limits or SITE_LIMITS
+        at = min(at, now + LONGEST_PAUSE_S)
         self._learn_wait(endpoint.key, at)
         await self._commits.commit(
             lambda: self._ledger.paces.hold_until(endpoint.key, limits, at, now)
@@ -308,14 +347,18 @@ class _Call:
         gate, endpoint = self._gate, self._endpoint
         gate.check_refreshing()
         until = gate.now() + self._patience_s
-        is_probe = await gate.admit(endpoint, until)
-        try:
-            await gate.take_turn(endpoint, until, self._crawl_delay_s)
-        except BaseException:
-            if is_probe:
-                await gate.breakers.end_probe(endpoint, Verdict.NOTHING, "")
-            raise
-        self._permit = Permit(endpoint, is_probe)
+        while True:
+            probe_until = await gate.admit(endpoint, until)
+            try:
+                await gate.take_turn(endpoint, until, self._crawl_delay_s)
+            except BaseException:
+                await asyncio.shield(gate.give_probe_back(endpoint, probe_until))
+                raise
+            if probe_until is not None or not gate.is_paused(endpoint):
+                break
+            # The breaker has opened while this call waited for its turn.
+            gate.give_turn_back(endpoint)
+        self._permit = Permit(endpoint, probe_until)
         self._holding = holding(self._permit)
         self._holding.__enter__()
         self._began_at = gate.now()
@@ -331,12 +374,13 @@ class _Call:
         latency_s = max(0.0, self._gate.now() - self._began_at)
         is_given_up = isinstance(error, LeaseLost) or not isinstance(error, Exception)
         if error is None and not self._permit.is_unused:
-            await self._gate.succeeded(self._permit, latency_s)
+            await asyncio.shield(self._gate.succeeded(self._permit, latency_s))
         elif error is None or is_given_up:
             await asyncio.shield(self._gate.given_up(self._permit, latency_s))
         else:
             assert isinstance(error, Exception)
-            failed = await self._gate.failed(self._permit, error, self._url, latency_s)
+            failing = self._gate.failed(self._permit, error, self._url, latency_s)
+            failed = await asyncio.shield(failing)
             if failed is not error:
                 raise failed from error
 

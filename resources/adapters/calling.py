@@ -81,6 +81,19 @@ async def call_with_retries(
             failed = error
             raise
 
+    try:
+        return await once()
+    except CallError as error:
+        first_error: CallError | None = error
+
+    async def again() -> T:
+        # Most calls succeed at once and never come here.
+        nonlocal first_error
+        if first_error is not None:
+            error, first_error = first_error, None
+            raise error
+        return await once()
+
     decision = _Decision(policy, random, may_retry)
     retrying = AsyncRetrying(retry=decision.is_retried, wait=decision.wait, sleep=sleep)
-    return await retrying(once)
+    return await retrying(again)

@@ -1,32 +1,89 @@
-"""From exceptions to failure kinds: what the network stack, DNS, TLS and disk raise, recognised.
+"""From exceptions to failure kinds: what the network stack, DNS, TLS, database and disk raise.
 
 An exception that no rule knows is a `bug`, with its stack trace: the one place where that is
-decided, so that nothing unforeseen is ever swallowed or mistaken for the other side's fault.
+decided, so that nothing unforeseen is ever swallowed or mistaken for the other side's fault. A test
+goes through every exception that our libraries define.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import socket
 import ssl
 import traceback
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 
 import aiohttp
 import httpx
-from sqlalchemy.exc import SQLAlchemyError
+import pydantic
+import zstandard
+from aiohttp import http_exceptions
+from isal import isal_zlib
+from sqlalchemy import exc as database_errors
 
 from resources.adapters.connector import BlockedAddressError
-from resources.core.errors import CallError, Failure, FailureKind
+from resources.core.errors import CallError, Failure, FailureKind, LeaseLost
 from resources.core.redaction import redact
 
-_OURS = {errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE}
+# This machine has run out of something that connections need, or has no network.
+_OURS = {
+    errno.ENETDOWN,
+    errno.EADDRNOTAVAIL,
+    errno.EADDRINUSE,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+}
 # One host without a route (a site with IPv6 only) is not yet an outage; `network` tells them apart.
-_NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
-_NETWORK = (aiohttp.ClientError, httpx.TransportError)
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+_UNREACHED = {
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.EHOSTDOWN,
+    errno.ENETRESET,
+    errno.ENOTCONN,
+    errno.ESHUTDOWN,
+    errno.EAFNOSUPPORT,
+    errno.EPROTO,
+}
+_DISK = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOTEMPTY,
+    errno.EFBIG,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EXDEV,
+    errno.EBUSY,
+    errno.ESTALE,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.EMLINK,
+    errno.ENOLCK,
+}
 _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+_NETWORK = (aiohttp.ClientError, httpx.TransportError)
+_DRIVERS = {"sqlite3", "psycopg2", "psycopg"}
+# One row's data or a statement of ours is wrong: the database itself is well.
+_OUR_STATEMENTS = {"IntegrityError", "DataError"}
+_STATUSES = {
+    404: FailureKind.NOT_FOUND,
+    408: FailureKind.TIMEOUT,
+    410: FailureKind.GONE,
+    425: FailureKind.TIMEOUT,
+    429: FailureKind.RATE_LIMITED,
+}
 
 
 def classify(
@@ -36,28 +93,25 @@ def classify(
 
     Args:
         error: What was raised.
-        url: What was asked for; secrets are taken out.
+        url: What was asked for, where it is known; secrets are taken out.
         provider: Whose call it was.
     """
-    if isinstance(error, CallError):
-        return error.failure
     links = list(_chain(error))
+    for link in links:
+        if isinstance(link, CallError):
+            return link.failure
+    asked = url or _url_of(links)
+    where = redact(asked) if asked else None
     is_network = any(isinstance(link, _NETWORK) for link in links)
     for cause in links:
         kind = _kind_of(cause)
         if kind is FailureKind.STORE and is_network:
             kind = FailureKind.CONNECT  # a packet filter denies with the same codes as a disk
         if kind is not None:
-            message = redact(f"{kind.replace('_', ' ')}: {_words_of(cause)}")
-            return Failure(kind, message, redact(url) if url else None, provider)
+            return Failure(kind, redact(_message(kind, cause)), where, provider)
     stack = "".join(traceback.format_exception(error))
-    return Failure(
-        FailureKind.BUG,
-        redact(f"unforeseen {type(error).__name__}: {error}"[:500]),
-        redact(url) if url else None,
-        provider,
-        stack=redact(stack),
-    )
+    message = f"unforeseen {type(error).__name__}: {_text(error)}"[:500]
+    return Failure(FailureKind.BUG, redact(message), where, provider, stack=redact(stack))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -72,56 +126,173 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     return reversed(links)
 
 
-def _kind_of(error: BaseException) -> FailureKind | None:  # noqa: PLR0911, PLR0912  # a table
+def _kind_of(error: BaseException) -> FailureKind | None:
+    """What one link of the chain is by itself, or None when it says nothing."""
+    for recognise in (_of_call, _of_http, _of_database, _of_system, _of_content):
+        kind = recognise(error)
+        if kind is not None:
+            return kind
+    return None
+
+
+def _of_call(error: BaseException) -> FailureKind | None:  # noqa: PLR0911  # a table
+    """Addresses, names, encryption and time."""
     match error:
         case BlockedAddressError():
             return FailureKind.BLOCKED_ADDRESS
-        case CallError():
-            return error.failure.kind
+        case LeaseLost():
+            return FailureKind.LEASE_LOST
         case socket.gaierror():
             return FailureKind.NO_SUCH_HOST if error.errno in _NO_SUCH_NAME else FailureKind.DNS
-        case ssl.SSLCertVerificationError():
+        case socket.herror() | aiohttp.ClientConnectorDNSError():
+            return FailureKind.DNS
+        case ssl.SSLCertVerificationError() | aiohttp.ServerFingerprintMismatch():
             return FailureKind.TLS_CERTIFICATE
-        case ssl.SSLError():
+        case ssl.SSLError() | aiohttp.ClientSSLError():
             return FailureKind.TLS
-        case asyncio.TimeoutError() | httpx.TimeoutException():
+        case httpx.PoolTimeout():
+            return FailureKind.LIMITER  # nothing was sent
+        case TimeoutError() | httpx.TimeoutException():
             return FailureKind.TIMEOUT
-        case SQLAlchemyError():
-            return FailureKind.STORE
+    return None
+
+
+def _of_http(error: BaseException) -> FailureKind | None:  # noqa: PLR0911  # a table
+    """What the two HTTP clients raise; their general classes last."""
+    match error:
+        case http_exceptions.ContentLengthError() | http_exceptions.TransferEncodingError():
+            return FailureKind.CONNECT  # cut off in the middle of the body
+        case http_exceptions.DecompressSizeError():
+            return FailureKind.TOO_LARGE
+        case http_exceptions.HttpProcessingError():
+            return FailureKind.MALFORMED
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | aiohttp.RedirectClientError():
+            return FailureKind.MALFORMED
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            return FailureKind.MALFORMED
         case httpx.TooManyRedirects() | httpx.DecodingError():
             return FailureKind.MALFORMED
-        case aiohttp.http_exceptions.ContentLengthError():
-            return FailureKind.CONNECT  # cut off in the middle of the body
-        case aiohttp.http_exceptions.TransferEncodingError():
+        case aiohttp.ClientResponseError():
+            return _of_status(error.status)
+        case httpx.HTTPStatusError():
+            return _of_status(error.response.status_code)
+        case httpx.LocalProtocolError():
+            return None  # our own request breaks the protocol
+        case aiohttp.ClientOSError():
+            return _of_system(error) or FailureKind.CONNECT
+        case aiohttp.ClientError() | httpx.HTTPError():
             return FailureKind.CONNECT
+    return None
+
+
+def _of_status(status: int) -> FailureKind:
+    if status in _STATUSES:
+        return _STATUSES[status]
+    if status >= 500:
+        return FailureKind.HTTP_5XX
+    return FailureKind.HTTP_4XX if status >= 400 else FailureKind.MALFORMED
+
+
+def _of_database(error: BaseException) -> FailureKind | None:
+    """The ledger's database is away, full, locked, spoilt or declines what it should take.
+
+    Wrong data of one domain, and misuse of SQLAlchemy or the driver, are not among that: as a bug
+    they have a stack trace, and one domain's data does not stop the run.
+    """
+    match error:
         case (
-            aiohttp.InvalidURL()
-            | httpx.InvalidURL()
-            | aiohttp.http_exceptions.ContentEncodingError()
-            | aiohttp.http_exceptions.BadHttpMessage()
+            database_errors.TimeoutError()
+            | database_errors.DisconnectionError()
+            | database_errors.PendingRollbackError()
         ):
-            return FailureKind.MALFORMED
-        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
+            return FailureKind.STORE
+        case database_errors.DBAPIError():
+            return _of_driver(error, error.orig or error)
+    if type(error).__module__.partition(".")[0] in _DRIVERS:
+        return _of_driver(error, error)
+    return None
+
+
+def _of_driver(error: BaseException, original: BaseException) -> FailureKind | None:
+    """By the class names of PEP 249, so that no driver need be installed."""
+    names = {one.__name__ for one in (*type(error).__mro__, *type(original).__mro__)}
+    # Without a code from the server it was the driver that declined, for how we called it.
+    is_misuse = type(original).__name__ == "ProgrammingError" and not getattr(
+        original, "pgcode", None
+    )
+    return None if is_misuse or names & _OUR_STATEMENTS else FailureKind.STORE
+
+
+def _of_system(error: BaseException) -> FailureKind | None:  # noqa: PLR0911  # a table
+    """Errors of the operating system, by their numbers."""
+    match error:
+        case ConnectionError() | asyncio.IncompleteReadError():
             return FailureKind.CONNECT
-        case httpx.RemoteProtocolError() | httpx.NetworkError() | ConnectionError():
-            return FailureKind.CONNECT
+        case OSError() if error.filename is not None:
+            return FailureKind.STORE
         case OSError() if error.errno in _OURS:
             return FailureKind.LOCAL_NETWORK
-        case OSError() if error.errno in _NO_ROUTE:
+        case OSError() if error.errno in _UNREACHED:
             return FailureKind.CONNECT
         case OSError() if error.errno in _DISK:
             return FailureKind.STORE
         case OSError() if error.errno == errno.ETIMEDOUT:
             return FailureKind.TIMEOUT
-        case aiohttp.ClientConnectionError():
-            return FailureKind.CONNECT
-        case aiohttp.ClientResponseError():
+    return None
+
+
+def _of_content(error: BaseException) -> FailureKind | None:
+    """An answer that cannot be unpacked, decoded or read as what it should be."""
+    match error:
+        case zlib.error() | isal_zlib.error() | zstandard.ZstdError():  # type: ignore[misc]
+            return FailureKind.MALFORMED
+        case UnicodeError() | json.JSONDecodeError() | pydantic.ValidationError():
+            return FailureKind.MALFORMED
+        case asyncio.LimitOverrunError():
             return FailureKind.MALFORMED
     return None
 
 
+def _message(kind: FailureKind, error: BaseException) -> str:
+    """One sentence about this very case; for our own disk and database also where and what now."""
+    words = _words_of(error)
+    if kind is not FailureKind.STORE:
+        return f"{kind.replace('_', ' ')}: {words}"
+    if not isinstance(error, OSError):
+        return (
+            f"The ledger's database declined its work: {words}. Check that it is up, has room and "
+            "is writable (PIPELINE_DATABASE_URL; by default ledger.db in PIPELINE_HOME), and run "
+            "again; nothing is lost."
+        )
+    path = f"{error.filename!r}" if error.filename is not None else "A file of this machine"
+    return (
+        f"{path} could not be read or written: {words}. Free space or fix the permissions, and "
+        "run again; nothing is lost."
+    )
+
+
 def _words_of(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
+    """What the library or the system said, on one line, without the SQL and its parameters."""
+    original = error.orig if isinstance(error, database_errors.DBAPIError) else None
+    text = _text(original or error)
     if isinstance(error, OSError) and error.strerror:
-        text = error.strerror + (f" ({error.filename})" if error.filename else "")
-    return text[:300]
+        text = error.strerror
+    text = " ".join(text.partition("(Background on this error")[0].split())
+    return (text or type(error).__name__)[:300].rstrip(".")
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # a class that cannot even say what it is
+        return type(error).__name__
+
+
+def _url_of(links: Sequence[BaseException]) -> str | None:
+    """What an httpx call asked for, when its error knows."""
+    for link in links:
+        # Its public `request` raises where there is none.
+        request = getattr(link, "_request", None)
+        if isinstance(link, httpx.HTTPError) and isinstance(request, httpx.Request):
+            return str(request.url.copy_with(userinfo=b""))
+    return None

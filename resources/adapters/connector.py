@@ -179,7 +179,8 @@ class _PlainTransport(httpx.AsyncBaseTransport):
             request.method,
             request.url.copy_with(scheme="http"),
             headers=request.headers,
-            stream=request.stream,
+            # As bytes: a GET whose body is a stream, however empty, would be sent in chunks.
+            content=await request.aread() or None,
             extensions=request.extensions,
         )
         # The original stays as it is: the evidence names the address that was asked for.

@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 import aiohttp
 from yarl import URL
 
-from resources.adapters.call_gate import CallGate
+from resources.adapters.call_gate import PATIENCE_S, CallGate
 from resources.adapters.calling import call_with_retries
 from resources.adapters.inflate import BrokenEncodingError, Inflater
 from resources.adapters.permit import site_endpoint
@@ -94,8 +94,8 @@ class Fetcher:
         """
         seen = {url}
         here = url
-        for _ in range(self._settings.max_redirects + 1):
-            response = await self._hop(here, may_ask, cut_at)
+        for redirects in range(self._settings.max_redirects + 1):
+            response = await self._hop(here, may_ask, cut_at, is_redirected=redirects > 0)
             target = response.headers.get("location")
             if response.status not in _REDIRECTS or target is None:
                 return response
@@ -106,14 +106,20 @@ class Fetcher:
         limit = self._settings.max_redirects
         raise _failure(FailureKind.MALFORMED, f"more than {limit} redirects", url)
 
-    async def _hop(self, url: str, may_ask: MayAsk | None, cut_at: int | None) -> Response:
+    async def _hop(
+        self, url: str, may_ask: MayAsk | None, cut_at: int | None, *, is_redirected: bool
+    ) -> Response:
         """One request, with its retries."""
         wire = _web_address(url)
         crawl_delay_s = await may_ask(url) if may_ask is not None else 0.0
+        # Given up for the delay that its own first request began, a page would never be had.
+        patience_s = max(PATIENCE_S, crawl_delay_s) if is_redirected else PATIENCE_S
         endpoint = site_endpoint(wire.host or "", self._settings.connections_per_host)
 
         async def get() -> Response:
-            async with self._gate.call(endpoint, url=url, crawl_delay_s=crawl_delay_s):
+            async with self._gate.call(
+                endpoint, url=url, patience_s=patience_s, crawl_delay_s=crawl_delay_s
+            ):
                 return await self._get(url, wire, cut_at)
 
         return await call_with_retries(

@@ -20,7 +20,11 @@ _SUSPICIOUS = {
 }
 # The same where every connection goes to one address, and no name is resolved.
 _SUSPICIOUS_AT_ONE_ADDRESS = {FailureKind.CONNECT, FailureKind.TIMEOUT}
-KEPT_S = 20.0
+# The verdict decides whether failures count for breakers, so neither may stand for long. What is
+# down is asked for by every call that fails, and comes back in its own time; what is up may have
+# gone down with the very next call.
+DOWN_KEPT_S = 5.0
+UP_KEPT_S = 2.0
 LIMIT_S = 5.0
 
 
@@ -69,7 +73,8 @@ class NetworkCheck:
 
     async def _network_is_down(self) -> bool:
         async with self._lock:
-            if self._clock.now() - self._checked_at > KEPT_S:
+            kept_s = DOWN_KEPT_S if self._is_down else UP_KEPT_S
+            if self._clock.now() - self._checked_at > kept_s:
                 if self._connect_to:
                     found = [await self._connects(self._connect_to)]
                 else:

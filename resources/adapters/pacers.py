@@ -30,6 +30,7 @@ class ProviderPacer:
         self._clock = clock
         self._sleep = sleep
         self._line = asyncio.Lock()
+        self._drawing = asyncio.Lock()
         self._left = asyncio.Event()
         self._in_flight = 0
         self._waiting = 0
@@ -67,10 +68,12 @@ class ProviderPacer:
         is_used = self._in_flight + self._waiting
         age_s = self._clock.now() - self._drawn_at
         if self._slots > is_used or (self._slots and age_s > 5.0):
-            grant = await self._draw(self._in_flight, 0)
-            self._slots = grant.slots
-            self._drawn_at = self._clock.now() if self._slots else float("-inf")
-            self._tokens = 0
+            async with self._drawing:
+                # From here on nothing begins in a slot that is just given back.
+                self._tokens = 0
+                grant = await self._draw(self._in_flight, 0)
+                self._slots = grant.slots
+                self._drawn_at = self._clock.now() if self._slots else float("-inf")
 
     def _may_begin(self) -> bool:
         now = self._clock.now()
@@ -84,9 +87,10 @@ class ProviderPacer:
             return self.not_before - now
         if 0 < self._limits.concurrency <= self._in_flight:
             return BLOCK_S
-        grant = await self._draw(self._in_flight, self._waiting)
-        self._slots, self._tokens = grant.slots, grant.tokens
-        self._drawn_at = self._clock.now()
+        async with self._drawing:
+            grant = await self._draw(self._in_flight, self._waiting)
+            self._slots, self._tokens = grant.slots, grant.tokens
+            self._drawn_at = self._clock.now()
         self.not_before = max(self.not_before, grant.not_before)
         if grant.tokens:
             return 0.0

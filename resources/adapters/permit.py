@@ -54,17 +54,25 @@ class Permit:
 
     Args:
         endpoint: Which one.
-        is_probe: Whether this is the one call that tries whether the endpoint is back.
+        probe_until: Of the one call that tries whether the endpoint is back: when it is taken for
+            lost, epoch seconds. None for all other calls.
         limit_headers: Of the newest answer, names in lower case; only those about limits.
         failure: What an answer complained of without failing as a whole.
         is_unused: Nothing was sent in the end, so that nothing is known of the endpoint.
+        is_over: The call has ended; a task that outlives it must not send under its permit.
     """
 
     endpoint: Endpoint
-    is_probe: bool = False
+    probe_until: float | None = None
     limit_headers: dict[str, str] = field(default_factory=dict)
     failure: Failure | None = None
     is_unused: bool = False
+    is_over: bool = False
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether this is the one call that tries whether the endpoint is back."""
+        return self.probe_until is not None
 
     def heard(self, headers: Mapping[str, str]) -> None:
         """Keep what an answer says about limits."""
@@ -96,6 +104,7 @@ class holding:
         return self._permit
 
     def __exit__(self, *_: object) -> None:
+        self._permit.is_over = True
         _current.reset(self._token)
 
 
@@ -104,7 +113,7 @@ async def require_permit(
 ) -> aiohttp.ClientResponse:
     """Session middleware: let a request pass under a permit only, and hear what it brings."""
     permit = _current.get()
-    if permit is None:
+    if permit is None or permit.is_over:
         raise UnpermittedCallError(
             f"{request.url.host} was called without asking the gate: use CallGate.call around it"
         )

@@ -11,7 +11,8 @@ end, and what nobody waits for any more is not sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -19,7 +20,7 @@ from resources.adapters.call_gate import CallGate
 from resources.adapters.calling import call_with_retries
 from resources.adapters.classify import classify
 from resources.adapters.ledger import Ledger
-from resources.adapters.ledger.calls import Budget
+from resources.adapters.ledger.calls import Budget, EndedCall, NewCall
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.permit import Endpoint
 from resources.core.errors import RULES, CallError, Failure, FailureKind
@@ -30,6 +31,7 @@ from resources.core.retry import RetryPolicy
 
 # How long a half-filled bulk call waits for more domains.
 FILL_S = 0.1
+LOOK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,14 @@ class _Asked:
     Args:
         waiters: How many wait; with none left the question is not sent.
         is_sent: Whether a call with it has been sent.
+        missed_at: When no answer for it was kept, epoch seconds.
     """
 
     query: CompanyQuery
     future: asyncio.Future[RawAnswer | Failure]
     waiters: int = 0
     is_sent: bool = False
+    missed_at: float = 0.0
 
 
 class ProviderGateway:
@@ -94,6 +98,8 @@ class ProviderGateway:
         self._budget = budget
         self._worker_id = worker_id
         self._random = random
+        # Just come, and those that wait for a call to be filled.
+        self._arrived: dict[str, _Asked] = {}
         self._waiting: dict[str, _Asked] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,14 +115,13 @@ class ProviderGateway:
         if self._is_closing:
             return self._cancelled()
         loop = asyncio.get_running_loop()
-        asked = self._waiting.get(query.domain)
+        asked = self._arrived.get(query.domain) or self._waiting.get(query.domain)
         if asked is None:
             asked = _Asked(query, loop.create_future())
-            self._waiting[query.domain] = asked
-            if len(self._waiting) >= self.provider.bulk_size:
-                self._flush()
-            elif self._timer is None:
-                self._timer = loop.call_later(FILL_S, self._flush)
+            if not self._arrived:
+                # Domains come in groups: one look-up serves all that came in the same moment.
+                loop.call_soon(self._take_in)
+            self._arrived[query.domain] = asked
         asked.waiters += 1
         try:
             await asyncio.wait({asked.future}, timeout=self._policy.patience_s)
@@ -133,7 +138,7 @@ class ProviderGateway:
         self._is_closing = True
         if self._timer is not None:
             self._timer.cancel()
-        for asked in self._waiting.values():
+        for asked in (*self._arrived.values(), *self._waiting.values()):
             asked.future.cancel()
         if self._sending:
             await asyncio.wait(self._sending, timeout=self._policy.closing_s)
@@ -171,20 +176,35 @@ class ProviderGateway:
             FailureKind.MALFORMED, f"{name}: the answer leaves out {domain}.", provider=name
         )
 
+    def _take_in(self) -> None:
+        arrived, self._arrived = self._arrived, {}
+        self._start(self._look_up(list(arrived.values())), list(arrived.values()))
+
+    async def _look_up(self, asked: Sequence[_Asked]) -> None:
+        """Give what is kept, and let the rest wait until a call is filled, or long enough."""
+        for one in await self._give_kept(asked):
+            self._waiting[one.query.domain] = one
+            if len(self._waiting) >= self.provider.bulk_size:
+                self._flush()
+        if self._waiting and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FILL_S, self._flush)
+
     def _flush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        asked, self._waiting = self._waiting, {}
+        asked, self._waiting = list(self._waiting.values()), {}
         if asked:
-            task = asyncio.get_running_loop().create_task(self._serve(list(asked.values())))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._ask(asked), asked)
 
-    async def _serve(self, asked: Sequence[_Asked]) -> None:
+    def _start(self, work: Coroutine[None, None, None], asked: Sequence[_Asked]) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(work, asked))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, work: Coroutine[None, None, None], asked: Sequence[_Asked]) -> None:
         try:
-            # Before its turn: a provider that hangs must not keep back what is here already.
-            await self._ask(self._give_kept(asked))
+            await work
         except asyncio.CancelledError:
             for one in asked:
                 one.future.cancel()
@@ -193,13 +213,26 @@ class ProviderGateway:
             for one in _wanted(asked):
                 one.future.set_exception(error)
 
-    def _give_kept(self, asked: Sequence[_Asked]) -> list[_Asked]:
+    async def _give_kept(self, asked: Sequence[_Asked]) -> list[_Asked]:
         """Give the answers that are kept. Returns what has none."""
-        fresh_after = self._clock.now() - self._policy.fresh_s
+        now = self._clock.now()
         domains = [one.query.domain for one in asked]
-        kept = self._ledger.calls.find(self.provider.name, domains, fresh_after) if asked else {}
+        find = functools.partial(
+            self._ledger.calls.find, self.provider.name, domains, now - self._policy.fresh_s
+        )
+        kept = await self._commits.commit(find)
         self._give([one for one in asked if one.query.domain in kept], kept)
-        return [one for one in asked if one.query.domain not in kept]
+        missing = [one for one in asked if one.query.domain not in kept]
+        for one in missing:
+            one.missed_at = now
+        return missing
+
+    async def _still_missing(self, asked: Sequence[_Asked]) -> Sequence[_Asked]:
+        """The same again for what waited so long that somebody else may have asked meanwhile."""
+        wanted = _wanted(asked)
+        if wanted and self._clock.now() - min(one.missed_at for one in wanted) > LOOK_AGAIN_S:
+            return await self._give_kept(wanted)
+        return wanted
 
     def _give(self, asked: Sequence[_Asked], answers: Mapping[str, RawAnswer | Failure]) -> None:
         for one in asked:
@@ -276,7 +309,7 @@ class ProviderGateway:
         patience_s = self._policy.patience_s
         async with self._gate.call(endpoint, patience_s=patience_s) as permit:
             # Its turn may have come late: some have given up, some are answered by now.
-            wanted = self._give_kept(_wanted(asked))
+            wanted = await self._still_missing(asked)
             if self._is_closing:
                 raise CallError(self._cancelled())
             if not wanted:
@@ -295,10 +328,9 @@ class ProviderGateway:
         domains = [one.query.domain for one in asked]
         reserve = self._policy.credits_each * len(domains) if self.provider.is_paid else 0.0
         calls = self._ledger.calls
-        call_id = await self._commits.commit(
-            lambda: calls.begin(
-                name, domains, self._worker_id, self._budget, reserve, self._clock.now()
-            )
+        call_id = await self._commits.commit_one_of(
+            calls.begin_many,
+            NewCall(name, domains, self._worker_id, self._budget, reserve, self._clock.now()),
         )
         self._calls_under_way += 1
         try:
@@ -312,8 +344,8 @@ class ProviderGateway:
                 failure = classify(error, provider=name)
                 await self._commits.commit(lambda: calls.fail(call_id, failure, self._clock.now()))
                 raise
-            await self._commits.commit(
-                lambda: calls.finish(call_id, name, answers, self._clock.now())
+            await self._commits.commit_one_of(
+                calls.finish_many, EndedCall(call_id, name, answers, self._clock.now())
             )
         finally:
             self._calls_under_way -= 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.commits import CommitQueue
-from resources.core.errors import Failure
+from resources.adapters.ledger.settling import Attempt
+from resources.core.errors import Failure, LeaseLost
 from resources.core.models import DomainTask, Phase
 from resources.core.ports import Clock
 from resources.core.rounds import Change
@@ -53,23 +55,26 @@ class LedgerWorkQueue:
         )
 
     async def settle(self, change: Change) -> None:
-        await self._commits.commit(
-            lambda: self._ledger.work.settle(
-                self._worker_id, self._phase, change, self._code_version, self._clock.now()
-            )
+        attempt = Attempt(
+            self._worker_id, self._phase, change, self._code_version, self._clock.now()
         )
+        await self._commits.commit_one_of(self._ledger.work.settle_many, attempt)
 
     async def hold(self, batch_keys: Sequence[str], failure: Failure) -> None:
         await self._commits.commit(
             lambda: self._ledger.work.hold(self._phase, batch_keys, failure, self._clock.now())
         )
 
-    async def beat(self, done: int, total: int) -> None:
+    async def beat(self, done: int, total: int, doing: str | None = None) -> None:
         await self._commits.commit(
-            lambda: self._ledger.workers.beat(self._worker_id, self._clock.now(), done, total)
+            lambda: self._ledger.workers.beat(
+                self._worker_id, self._clock.now(), done, total, doing
+            )
         )
 
     async def end(self, reason: str) -> None:
-        await self._commits.commit(
-            lambda: self._ledger.workers.end(self._worker_id, self._clock.now(), reason)
-        )
+        # Whoever has ended it before has given its claims away: there is nothing left to do.
+        with suppress(LeaseLost):
+            await self._commits.commit(
+                lambda: self._ledger.workers.end(self._worker_id, self._clock.now(), reason)
+            )

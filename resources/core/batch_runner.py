@@ -2,7 +2,8 @@
 
 Claims unsettled domains in batch order, keeps as many in hand as the phase allows, writes each
 outcome as it comes, and reports a batch as soon as the ledger says that all of it is settled. It
-knows no network, database or Dagster: all of that is behind `PhaseWork` and `WorkQueue`.
+knows no network, database or Dagster: all of that is behind `PhaseWork` and `WorkQueue`. What the
+time limits allow is in `run_limits`.
 """
 
 from __future__ import annotations
@@ -10,67 +11,29 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 
-from resources.core.errors import RULES, Failure, FailureKind, LeaseLost
+from resources.core.errors import RULES, Failure, LeaseLost
 from resources.core.models import DomainTask, Settled
 from resources.core.ports import Clock, PhaseWork, Sleep, WorkQueue
 from resources.core.rounds import RoundPolicy, after_attempt
+from resources.core.run_events import BatchSettled, BatchStarted, Event, Noticed, PassEnded
+from resources.core.run_limits import PassTimes, RunLimits
 from resources.core.tallies import Tally
 
-
-@dataclass(frozen=True, slots=True)
-class RunLimits:
-    """Limits of one pass.
-
-    Args:
-        phase_timeout_s: No domain is begun later than this after the start.
-        domain_timeout_s: Longest time for one domain.
-        beat_s: Seconds between two beats.
-    """
-
-    phase_timeout_s: float
-    domain_timeout_s: float
-    beat_s: float
+# Whoever drives a runner finds all that it needs for that here.
+__all__ = [
+    "BatchRunner",
+    "BatchSettled",
+    "BatchStarted",
+    "Event",
+    "Noticed",
+    "PassEnded",
+    "RunLimits",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class BatchStarted:
-    """The first domain of a batch is in hand. `number` of `total` batches, from 1.
-
-    Args:
-        unsettled: Domains to work on; those that are refreshed are among them.
-    """
-
-    key: str
-    number: int
-    total: int
-    unsettled: int
-
-
-@dataclass(frozen=True, slots=True)
-class BatchSettled:
-    """Every domain of a batch is settled. `is_new` is False when there was nothing to do."""
-
-    key: str
-    tally: Tally
-    is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PassEnded:
-    """Nothing more can be done now.
-
-    Args:
-        unsettled: Tallies of the batches that are not settled, by key.
-        stopped_by: What ended the pass early, or None.
-    """
-
-    unsettled: dict[str, Tally]
-    stopped_by: Failure | None
-
-
-Event = BatchStarted | BatchSettled | PassEnded
+def _nothing_noticed() -> Sequence[str]:
+    return ()
 
 
 class BatchRunner:
@@ -78,6 +41,7 @@ class BatchRunner:
 
     Args:
         classify: Turns an unforeseen exception of the phase into a failure.
+        notices: Gives, and forgets, what happened outside of the batches since it was asked last.
     """
 
     def __init__(
@@ -89,6 +53,7 @@ class BatchRunner:
         limits: RunLimits,
         classify: Callable[[Exception], Failure],
         sleep: Sleep = asyncio.sleep,
+        notices: Callable[[], Sequence[str]] = _nothing_noticed,
     ) -> None:
         self._work = work
         self._queue = queue
@@ -97,14 +62,18 @@ class BatchRunner:
         self._limits = limits
         self._classify = classify
         self._sleep = sleep
+        self._notices = notices
         self._in_hand: dict[asyncio.Task[None], DomainTask] = {}
         self._started_at = 0.0
+        self._times = PassTimes(limits, {}, 0.0)
         # Domains finished here by batch, and the batches to look at because of them.
         self._finished: Counter[str] = Counter()
         self._touched: set[str] = set()
         self._stopped_by: Failure | None = None
+        self._is_under_way = asyncio.Event()
         self._done = 0
         self._total = 0
+        self._doing: str | None = None
 
     async def run(self, batch_keys: Sequence[str]) -> AsyncIterator[Event]:
         """Work through the batches; the last event is always `PassEnded`.
@@ -139,16 +108,22 @@ class BatchRunner:
         self, open_batches: dict[str, Tally], beats: asyncio.Future[None]
     ) -> AsyncIterator[Event]:
         self._started_at = self._clock.now()
+        sizes = {key: tally.total for key, tally in open_batches.items()}
+        self._times = PassTimes(self._limits, sizes, self._started_at)
         claimable = list(open_batches)
         numbers = {key: number for number, key in enumerate(claimable, 1)}
         begun: set[str] = set()
         settled: set[str] = set()
         while True:
-            self._check_time()
             for key in await self._claim_more(claimable, open_batches):
                 if key not in begun:
                     begun.add(key)
-                    yield BatchStarted(key, numbers[key], len(numbers), open_batches[key].open)
+                    started = BatchStarted(key, numbers[key], len(numbers), open_batches[key].open)
+                    self._doing = started.sentence
+                    yield started
+            self._is_under_way.set()
+            for notice in self._news():
+                yield notice
             for key in self._worked_off(claimable, open_batches):
                 tally = (await self._queue.tallies([key]))[key]
                 # What is left to refresh may still come, as domains that are worked on alone do;
@@ -159,11 +134,20 @@ class BatchRunner:
             if not self._in_hand:
                 break
             await self._next_finished(beats)
-        if self._stopped_by is not None:
-            left = [key for key in open_batches if key not in settled]
-            await self._queue.hold(left, self._stopped_by)
-        async for event in self._conclude([key for key in open_batches if key not in settled]):
+        left = [key for key in open_batches if key not in settled]
+        await self._let_wait(left)
+        async for event in self._conclude(left):
             yield event
+
+    async def _let_wait(self, left: Sequence[str]) -> None:
+        """Write down what the domains wait for that were not begun."""
+        now = self._clock.now()
+        over = [key for key in left if self._times.is_over(key, now)]
+        for key in over:
+            await self._queue.hold([key], self._times.rest_of(key))
+        if self._stopped_by is not None:
+            rest = [key for key in left if key not in over]
+            await self._queue.hold(rest, self._stopped_by)
 
     async def _conclude(self, left: Sequence[str]) -> AsyncIterator[Event]:
         """Report what is left.
@@ -175,6 +159,8 @@ class BatchRunner:
         for key in left:
             if tallies[key].unsettled == 0:
                 yield BatchSettled(key, tallies[key], is_new=True)
+        for notice in self._news():
+            yield notice
         unsettled = {key: tally for key, tally in tallies.items() if tally.unsettled}
         yield PassEnded(unsettled, self._stopped_by)
 
@@ -187,9 +173,10 @@ class BatchRunner:
         """
         taken: list[str] = []
         due_before = self._started_at
-        while claimable and self._stopped_by is None:
+        while True:
+            claimable[:] = self._may_begin(claimable)
             free = self._work.concurrency - len(self._in_hand)
-            if free < max(1, self._work.concurrency // 8):
+            if not claimable or free < max(1, self._work.concurrency // 8):
                 break
             window = _window(claimable, open_batches, 2 * free)
             tasks = await self._queue.claim(window, free, due_before)
@@ -198,39 +185,52 @@ class BatchRunner:
                 taken.append(task.batch_key)
             if len(tasks) < free:
                 del claimable[: len(window)]
-        if not self._in_hand and self._stopped_by is None:
-            keys, most = list(open_batches), self._work.concurrency
+        if not self._in_hand and (keys := self._may_begin(list(open_batches))):
+            most = self._work.concurrency
             for task in await self._queue.claim(keys, most, due_before, alone=True):
                 self._begin(task)
                 taken.append(task.batch_key)
         return taken
 
     def _begin(self, task: DomainTask) -> None:
+        self._times.take(task.batch_key, self._clock.now())
         running = asyncio.ensure_future(self._attempt(task))
         self._in_hand[running] = task
 
+    def _may_begin(self, batch_keys: Sequence[str]) -> list[str]:
+        """Those of the batches of which more may be begun now."""
+        now = self._clock.now()
+        self._stopped_by = self._stopped_by or self._times.pass_is_over(now)
+        if self._stopped_by is not None:
+            return []
+        return [key for key in batch_keys if not self._times.is_over(key, now)]
+
     async def _attempt(self, task: DomainTask) -> None:
-        limit = self._limits.domain_timeout_s
-        outcome: Settled | Failure
-        timer = asyncio.timeout(limit)
-        try:
-            async with timer:
-                outcome = await self._work.attempt(task)
-        except LeaseLost:
-            raise
-        except Exception as error:  # noqa: BLE001  # one bad domain never ends a batch
-            if isinstance(error, TimeoutError) and timer.expired():
-                message = f"the limit of {limit:g} s for one domain was reached (domain_timeout)"
-                outcome = Failure(FailureKind.TIMEOUT, message)
-            else:
-                outcome = self._classify(error)
-        if isinstance(outcome, Failure) and RULES[outcome.kind].stops_run:
-            self._stopped_by = outcome
+        # The claim itself may have taken so long that the time is over.
+        refusal = self._times.refusal(task.batch_key, self._clock.now())
+        outcome = refusal or await self._try(task)
+        if isinstance(outcome, Failure) and (RULES[outcome.kind].stops_run or outcome.is_for_all):
+            self._stopped_by = self._stopped_by or outcome
         # A clock set back must not make the domain due again in this very pass.
         now = max(self._clock.now(), self._started_at)
         change = after_attempt(task, outcome, now, self._policy)
         await self._queue.settle(change)
         self._done += 1
+
+    async def _try(self, task: DomainTask) -> Settled | Failure:
+        allowed = self._times.allowance(task.batch_key, self._clock.now())
+        timer = asyncio.timeout(allowed.seconds)
+        try:
+            async with timer:
+                return await self._work.attempt(task)
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001  # one bad domain never ends a batch
+            if not (isinstance(error, TimeoutError) and timer.expired()):
+                return self._classify(error)
+            if allowed.is_of_batch:
+                self._times.end_batch(task.batch_key)
+            return allowed.failure
 
     async def _next_finished(self, beats: asyncio.Future[None]) -> None:
         """Wait for domains to finish."""
@@ -241,6 +241,7 @@ class BatchRunner:
             if running is beats:
                 continue
             task = self._in_hand.pop(running)  # type: ignore[call-overload]
+            self._times.let_go(task.batch_key, self._clock.now())
             self._finished[task.batch_key] += 1
             self._touched.add(task.batch_key)
             running.result()
@@ -259,18 +260,16 @@ class BatchRunner:
         return done
 
     async def _beat(self) -> None:
+        # The first one tells already what is being worked on; until then the lease is new.
+        await self._is_under_way.wait()
         while True:
-            await self._queue.beat(self._done, self._total)
+            await self._queue.beat(self._done, self._total, self._doing)
             await self._sleep(self._limits.beat_s)
 
-    def _check_time(self) -> None:
-        limit = self._limits.phase_timeout_s
-        if self._stopped_by is None and self._clock.now() - self._started_at > limit:
-            self._stopped_by = Failure(
-                FailureKind.CANCELLED,
-                f"the limit of {limit:g} s for one step was reached (phase_timeout); "
-                "what is left waits for the next run",
-            )
+    def _news(self) -> list[Noticed]:
+        over = self._times.newly_over(self._clock.now())
+        messages = [self._times.rest_of(key).message for key in over]
+        return [Noticed(message) for message in (*messages, *self._notices())]
 
     async def _drop_all(self) -> None:
         for running in self._in_hand:

@@ -25,6 +25,16 @@ LONGEST_TIMEOUT_S = 3600.0
 RETRY_SHARE = 0.1
 # A site is asked for a handful of pages: a tenth of that would be no retry at all.
 RETRIES_ALWAYS_ALLOWED = 3
+# Kinds that tell nothing of an endpoint though they do not wait for us: it was not asked.
+_NOT_ASKED = frozenset(
+    {
+        FailureKind.BUDGET_EXHAUSTED,
+        FailureKind.NO_SUCH_HOST,
+        FailureKind.BLOCKED_ADDRESS,
+        FailureKind.ROBOTS,
+        FailureKind.BUG,
+    }
+)
 
 
 class Status(StrEnum):
@@ -124,16 +134,13 @@ class Breaker:
 def verdict_of(kind: FailureKind) -> Verdict:
     """What a failed call says about its endpoint.
 
-    Whoever answers is alive, whatever the answer; what stopped on our side says nothing.
+    Whoever answers is alive, whatever the answer; what stopped before it was asked says nothing.
     """
     rule = RULES[kind]
     if rule.counts_for_breaker:
         return Verdict.AWAY
-    if kind is FailureKind.BUG or (rule.handling is Handling.WAIT and not rule.needs_person):
-        return Verdict.NOTHING
-    if kind in {FailureKind.BUDGET_EXHAUSTED, FailureKind.BLOCKED_ADDRESS, FailureKind.ROBOTS}:
-        return Verdict.NOTHING
-    return Verdict.ALIVE
+    waits_for_us = rule.handling is Handling.WAIT and not rule.needs_person
+    return Verdict.NOTHING if waits_for_us or kind in _NOT_ASKED else Verdict.ALIVE
 
 
 def after_successes(breaker: Breaker, calls: int, now: float) -> Breaker:
@@ -184,10 +191,23 @@ def take_probe(breaker: Breaker, holder: str, now: float, policy: BreakerPolicy)
 
 
 def after_probe(
-    breaker: Breaker, holder: str, verdict: Verdict, said: str, now: float, policy: BreakerPolicy
+    breaker: Breaker,
+    holder: str,
+    verdict: Verdict,
+    said: str,
+    now: float,
+    policy: BreakerPolicy,
+    probe_until: float | None = None,
 ) -> Breaker:
-    """End a probe. One that was taken for lost meanwhile changes nothing any more."""
+    """End a probe. One that was taken for lost meanwhile changes nothing any more.
+
+    Args:
+        probe_until: As it was when the probe was taken. It tells two probes of one holder apart;
+            None ends whichever he has.
+    """
     if breaker.status is not Status.HALF_OPEN or breaker.probe_by != holder:
+        return breaker
+    if probe_until is not None and probe_until != breaker.probe_until:
         return breaker
     match verdict:
         case Verdict.ALIVE:

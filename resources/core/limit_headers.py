@@ -3,7 +3,8 @@
     X-RateLimit-Remaining: 0            X-RateLimit-Reset: 12 | 1800000000 | 2027-01-15T08:00:00Z
     X-RateLimit-Remaining: {"minute": 0, "day": 812}        (People Data Labs, one value a window)
     RateLimit-Remaining: 0              RateLimit-Reset: 12
-    RateLimit: limit=100, remaining=0, reset=12     (IETF draft on RateLimit header fields)
+    RateLimit: limit=100, remaining=0, reset=12     (IETF draft on RateLimit header fields, to 07)
+    RateLimit: "burst";r=0;t=12, "day";r=812;t=9000                      (the same draft, from 08)
 
 Retry-After is not here: `retry.parse_retry_after`.
 """
@@ -18,7 +19,9 @@ from datetime import UTC, datetime
 
 # A reset above this is a moment (epoch seconds), below it a number of seconds.
 _EPOCH_FROM = 1_000_000_000.0
-_PARAMETER = re.compile(r"([a-z]+)=(\d{1,10})")
+# And above this one that is given in milliseconds: read as seconds, it is the year 5138.
+_EPOCH_MS_FROM = 100_000_000_000.0
+_PARAMETER = re.compile(r"([a-z]+)=(\d{1,10})(?!\d)", re.ASCII)
 _PREFIXES = ("x-ratelimit-", "ratelimit-", "x-rate-limit-")
 
 
@@ -32,13 +35,13 @@ def wait_until_reset(headers: Mapping[str, str], now: float) -> float | None:
     >>> wait_until_reset({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "12"}, now=0.0)
     12.0
     """
-    combined = dict(_PARAMETER.findall(headers.get("ratelimit", "").lower()))
-    if combined.get("remaining") == "0" and "reset" in combined:
-        return float(combined["reset"])
+    combined = _combined_wait(headers.get("ratelimit", "").lower())
+    if combined is not None:
+        return combined
     for prefix in _PREFIXES:
         remaining = _windows(headers.get(f"{prefix}remaining"))
         resets = _windows(headers.get(f"{prefix}reset"))
-        spent = [window for window, left in remaining.items() if left.strip() == "0"]
+        spent = [window for window, left in remaining.items() if _is_zero(left)]
         waits = [
             wait
             for window in spent
@@ -63,6 +66,19 @@ def reset_wait(headers: Mapping[str, str], now: float) -> float | None:
     return None
 
 
+def _combined_wait(value: str) -> float | None:
+    """The wait that the one header says which has both numbers; the longest of its windows."""
+    windows = [value] if "remaining=" in value else value.split(",")
+    waits = []
+    for window in windows:
+        numbers = dict(_PARAMETER.findall(window))
+        left = numbers.get("remaining", numbers.get("r"))
+        reset = numbers.get("reset", numbers.get("t"))
+        if left is not None and int(left) == 0 and reset is not None:
+            waits.append(float(reset))
+    return max(waits, default=None)
+
+
 def _windows(value: str | None) -> dict[str, str]:
     """A header's values by window; one without windows under the empty name."""
     text = (value or "").strip()
@@ -70,9 +86,16 @@ def _windows(value: str | None) -> dict[str, str]:
         return {"": text.strip("\"'")} if text else {}
     try:
         data = json.loads(text.replace("'", '"'))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return {str(key): str(entry) for key, entry in data.items()} if isinstance(data, dict) else {}
+
+
+def _is_zero(text: str) -> bool:
+    try:
+        return float(text) == 0
+    except ValueError:
+        return False
 
 
 def _seconds(text: str, now: float) -> float | None:
@@ -82,6 +105,8 @@ def _seconds(text: str, now: float) -> float | None:
         return _until(text, now)
     if not math.isfinite(number) or number < 0:
         return None
+    if number >= _EPOCH_MS_FROM:
+        number /= 1000.0
     return max(0.0, number - now) if number >= _EPOCH_FROM else number
 
 

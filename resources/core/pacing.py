@@ -16,7 +16,14 @@ LEAST_RATE_SHARE = 0.01
 RECOVERED_PER_S = 0.02
 """Share of the full rate that comes back each second: from half to full in 25 s."""
 PAUSE_S = 1.0
-"""Wait after "too many requests" without a time named."""
+"""Wait after "too many requests" without a time named, and the shortest one with a time: calls
+under way together must find a pause to complain in together."""
+LONGEST_PAUSE_S = 86_400.0
+"""However long the other side asks us to wait: a Retry-After of years is a mistake of its own."""
+LEAST_WAIT_S = 0.001
+"""A wait shorter than the clock can tell would be asked for again and again."""
+CLOCK_STEP_S = 60.0
+"""A bucket that was filled later than this from now was filled by a clock since set back."""
 TURN_S = 10.0
 
 
@@ -60,12 +67,14 @@ class Pace:
 def refilled(pace: Pace, limits: PaceLimits, now: float) -> Pace:
     """The bucket as it is now: tokens that came in since, and the rate that grew back."""
     elapsed_s = max(0.0, now - max(pace.filled_at, pace.not_before))
-    rate = min(limits.rate, pace.rate + RECOVERED_PER_S * limits.rate * elapsed_s)
-    tokens = min(limits.burst, pace.tokens + pace.rate * elapsed_s)
+    # The limit may have been another one when this was written.
+    before = min(limits.rate, max(pace.rate, LEAST_RATE_SHARE * limits.rate))
+    rate = min(limits.rate, before + RECOVERED_PER_S * limits.rate * elapsed_s)
+    tokens = min(limits.burst, pace.tokens + before * elapsed_s)
     reason = pace.reason if rate < limits.rate or now < pace.not_before else ""
-    return replace(
-        pace, rate=rate, tokens=tokens, filled_at=max(now, pace.filled_at), reason=reason
-    )
+    is_set_back = pace.filled_at > now + CLOCK_STEP_S
+    filled_at = now if is_set_back else max(now, pace.filled_at)
+    return replace(pace, rate=rate, tokens=tokens, filled_at=filled_at, reason=reason)
 
 
 def draw(pace: Pace, limits: PaceLimits, wanted: int, now: float) -> tuple[Pace, int, float]:
@@ -79,7 +88,7 @@ def draw(pace: Pace, limits: PaceLimits, wanted: int, now: float) -> tuple[Pace,
     full = refilled(pace, limits, now)
     taken = min(wanted, int(full.tokens))
     if taken <= 0:
-        return full, 0, (1.0 - full.tokens) / full.rate
+        return full, 0, max(LEAST_WAIT_S, (1.0 - full.tokens) / full.rate)
     return replace(full, tokens=full.tokens - taken), taken, 0.0
 
 
@@ -95,7 +104,7 @@ def slowed(
         asked_wait_s: Seconds that it asked us to wait; None where it named no time.
     """
     full = refilled(pace, limits, now)
-    wait_s = max(PAUSE_S, 1.0 / full.rate) if asked_wait_s is None else asked_wait_s
+    wait_s = max(PAUSE_S, 1.0 / full.rate if asked_wait_s is None else asked_wait_s)
     rate = full.rate
     if now >= pace.not_before:
         rate = max(LEAST_RATE_SHARE * limits.rate, full.rate / 2.0)
@@ -104,9 +113,34 @@ def slowed(
         rate=rate,
         # After the pause it begins with one call and not with a burst.
         tokens=min(full.tokens, 1.0),
-        not_before=max(pace.not_before, now + wait_s),
+        not_before=max(pace.not_before, now + min(wait_s, LONGEST_PAUSE_S)),
         reason=reason,
     )
+
+
+def held_until(pace: Pace, at: float, now: float) -> Pace:
+    """Send nothing before a time (epoch seconds), at the same rate as before."""
+    return replace(pace, not_before=max(pace.not_before, min(at, now + LONGEST_PAUSE_S)))
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one process may do now.
+
+    Args:
+        tokens: Calls that it may begin.
+        slots: Calls that it may have in flight, all together.
+        wait_s: Seconds until it is worth asking for tokens again; 0 where it got some, and where
+            it is a slot that is missing.
+        not_before: Nothing is sent earlier, epoch seconds.
+        reason: Why it must wait, where the other side said something.
+    """
+
+    tokens: int
+    slots: int
+    wait_s: float
+    not_before: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,32 +151,47 @@ class Share:
     wanted: int
 
 
-def slots_for(me: str, wanted: int, others: Mapping[str, Share], limit: int, now: float) -> int:
+def slots_for(
+    me: str,
+    wanted: int,
+    others: Mapping[str, Share],
+    limit: int,
+    now: float,
+    *,
+    in_flight: int = 0,
+) -> int:
     """How many slots this process may hold now.
 
     Everybody's share is fair: nobody gets more than he wants, and what is left over goes to those
-    that want more. What others hold beyond their share is theirs until they give it back. Where
-    there are more processes than slots they take turns.
+    that want more. What others hold beyond their share is theirs until they give it back, and a
+    slot is given back only when its call has ended. Where there are more processes than slots they
+    take turns.
 
     Args:
         wanted: Calls of this process in flight, and those that wait.
         others: The other processes' shares.
         limit: Slots of the endpoint.
+        in_flight: Calls of this process that are under way; they hold their slots.
     """
     wishes = {name: share.wanted for name, share in others.items()} | {me: wanted}
-    turn = int(now / TURN_S)
-    order = sorted(wishes, key=lambda name: (wishes[name], _place(name, turn)))
+    fair = _fair_shares(wishes, limit, int(now / TURN_S)).get(me, 0)
+    free = limit - sum(share.slots for share in others.values())
+    return max(in_flight, min(fair, free))
+
+
+def _fair_shares(wishes: Mapping[str, int], limit: int, turn: int) -> dict[str, int]:
+    """The slots by process, of those that want any."""
+    by_turn = sorted((name for name in wishes if wishes[name] > 0), key=lambda n: _place(n, turn))
+    # Where some get nothing, it must not always be those who want more.
+    order = sorted(by_turn, key=wishes.__getitem__) if len(by_turn) <= limit else by_turn
     left = limit
-    fair = 0
+    shares = {}
     for place, name in enumerate(order):
         among = len(order) - place
         # Rounded up, so that the last of them finds what the others left and none lies idle.
-        part = min(wishes[name], -(-left // among))
-        left -= part
-        if name == me:
-            fair = part
-    free = limit - sum(share.slots for share in others.values())
-    return max(0, min(fair, free))
+        shares[name] = min(wishes[name], -(-left // among))
+        left -= shares[name]
+    return shares
 
 
 def _place(name: str, turn: int) -> bytes:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+from resources.core.breaker import Breaker, BreakerPolicy, Verdict
 from resources.core.errors import Failure
 from resources.core.models import Candidate, CompanyQuery, DomainTask, Phase, RawAnswer, Settled
+from resources.core.pacing import Grant, Pace, PaceLimits
 from resources.core.rounds import Change
 from resources.core.tallies import Tally
 
@@ -114,11 +116,18 @@ class WorkQueue(Protocol):
         ...
 
     async def hold(self, batch_keys: Sequence[str], failure: Failure) -> None:
-        """Let unsettled domains that nobody holds wait for the failure's reason."""
+        """Let unsettled domains that nobody holds wait for the failure's reason.
+
+        They are due once its `retry_after_s` is over, at once where it has none. What waits for a
+        reason of its own keeps it.
+        """
         ...
 
-    async def beat(self, done: int, total: int) -> None:
-        """Renew the lease of all claims.
+    async def beat(self, done: int, total: int, doing: str | None = None) -> None:
+        """Renew the lease of all claims, and tell how far the pass is.
+
+        Args:
+            doing: What is being worked on, in words for a person.
 
         Raises:
             LeaseLost: this worker was declared dead.
@@ -127,4 +136,132 @@ class WorkQueue(Protocol):
 
     async def end(self, reason: str) -> None:
         """Give all claims back."""
+        ...
+
+
+class BreakerBook(Protocol):
+    """Where all processes keep their breakers. Each operation is one decision of `core.breaker`.
+
+    An endpoint of which nothing was told is closed. Times are epoch seconds.
+    """
+
+    def changed_since(self, since: float, policy: BreakerPolicy) -> Mapping[str, Breaker]:
+        """Breakers that were changed at or after a time, by endpoint."""
+        ...
+
+    def failed(
+        self,
+        endpoint: str,
+        said: str,
+        successes: int,
+        worker_id: str | None,
+        now: float,
+        policy: BreakerPolicy,
+    ) -> Breaker:
+        """Count a call that found the endpoint away.
+
+        Args:
+            said: What it ended with.
+            successes: Calls before it that succeeded and were not told yet.
+
+        Returns: the breaker afterwards, as all of these do.
+        """
+        ...
+
+    def succeeded(
+        self, successes: Mapping[str, int], worker_id: str | None, now: float, policy: BreakerPolicy
+    ) -> Mapping[str, Breaker]:
+        """Count calls that succeeded, by endpoint."""
+        ...
+
+    def take_probe(
+        self, endpoint: str, worker_id: str, now: float, policy: BreakerPolicy
+    ) -> tuple[Breaker, bool]:
+        """Take the one probe if it is due, and say whether it was: exactly one of many gets it."""
+        ...
+
+    def end_probe(
+        self,
+        endpoint: str,
+        worker_id: str,
+        verdict: Verdict,
+        said: str,
+        now: float,
+        policy: BreakerPolicy,
+        probe_until: float | None = None,
+    ) -> Breaker:
+        """Write what a probe found, unless it was taken for lost meanwhile.
+
+        Args:
+            probe_until: Of the breaker that `take_probe` returned; None for whichever probe this
+                worker has.
+        """
+        ...
+
+    def take_retry(
+        self, endpoint: str, successes: int, now: float, policy: BreakerPolicy
+    ) -> tuple[Breaker, bool]:
+        """Take a retry from the endpoint's budget, and say whether there was one left."""
+        ...
+
+    def forget_old(self, now: float) -> None:
+        """Remove breakers of which nothing was heard for a day."""
+        ...
+
+
+class PaceBook(Protocol):
+    """Where all processes keep their paces. Each operation is one decision of `core.pacing`.
+
+    Times are epoch seconds.
+    """
+
+    def draw(
+        self,
+        endpoint: str,
+        worker_id: str,
+        limits: PaceLimits,
+        *,
+        in_flight: int,
+        waiting: int,
+        now: float,
+    ) -> Grant:
+        """Take a share of the slots, and tokens for calls that begin in the next moment.
+
+        The share lapses unless it is drawn again within seconds.
+
+        Args:
+            in_flight: This process's calls in flight.
+            waiting: Its calls that wait to begin; with 0 it gives back what it does not use.
+        """
+        ...
+
+    def slow_down(
+        self,
+        endpoint: str,
+        limits: PaceLimits,
+        asked_wait_s: float | None,
+        reason: str,
+        now: float,
+    ) -> Pace:
+        """Go slower from now on, because the other side said so.
+
+        Args:
+            asked_wait_s: Seconds that it asked us to wait; None where it named no time.
+        """
+        ...
+
+    def hold_until(self, endpoint: str, limits: PaceLimits, at: float, now: float) -> None:
+        """Let nobody ask before a time, at the same rate as before."""
+        ...
+
+    def waits(self, now: float) -> Mapping[str, float]:
+        """Endpoints that must not be asked before a time that is still to come."""
+        ...
+
+    def leave(self, worker_id: str) -> None:
+        """Give all slots of a worker back."""
+        ...
+
+    def forget_old(self, now: float) -> None:
+        """Remove what has not been asked for a day."""
         ...

@@ -1,7 +1,9 @@
 """Counts of calls, failures and retries over the last seconds, small enough for a ledger's row.
 
 Time is cut into slots; a slot leaves the window as a whole, so that a count is exact to a slot's
-width and costs the same for ten calls as for ten thousand.
+width and costs the same for ten calls as for ten thousand. What a clock counted that is ahead by
+more than a window (or what was counted with another window) is not of this time and is left out:
+it would never grow old.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class SlidingCounts:
 
     Args:
         window_s: Seconds that are looked back.
-        slots: At most `SLOTS_IN_WINDOW` + 1 of them.
+        slots: At most `SLOTS_IN_WINDOW` of them.
     """
 
     window_s: float
@@ -74,8 +76,9 @@ class SlidingCounts:
         return int(now * SLOTS_IN_WINDOW / self.window_s)
 
     def _kept(self, now: float) -> tuple[Slot, ...]:
-        oldest = self._slot_of(now) - SLOTS_IN_WINDOW
-        return tuple(slot for slot in self.slots if slot.start > oldest)
+        current = self._slot_of(now)
+        oldest, newest = current - SLOTS_IN_WINDOW, current + SLOTS_IN_WINDOW
+        return tuple(slot for slot in self.slots if oldest < slot.start <= newest)
 
 
 def _slots(words: Iterable[str]) -> Iterable[Slot]:

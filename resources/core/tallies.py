@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from resources.core.errors import RULES, FailureKind, Handling
+from resources.core.errors import RULES, FailureKind
 from resources.core.models import UNSETTLED, Phase, State
+
+NOT_TRIED = "not_tried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,11 @@ class Tally:
         claimed_kinds: The same by failure kind, named as in `waiting_kinds`.
         refreshing: Settled domains that are to be worked on again; what they settled with counts
             until then.
-        next_round_at: Epoch seconds of the first domain that waits for another round, or None.
+        refreshing_kinds: The same by the failure kind that their newest attempt waits for;
+            `NOT_TRIED` where there was none yet or it is under way.
+        next_refresh_at: Epoch seconds of the first of them that waits for a time that is known
+            (another round, the end of a pause, room in a pace limit), or None.
+        next_round_at: The same of the first unsettled domain, or None.
         fingerprint: Changes whenever a domain of it has settled anew.
     """
 
@@ -34,6 +40,8 @@ class Tally:
     fingerprint: str = ""
     claimed_kinds: Mapping[str, int] = field(default_factory=dict)
     refreshing: int = 0
+    refreshing_kinds: Mapping[str, int] = field(default_factory=dict)
+    next_refresh_at: float | None = None
 
     @property
     def total(self) -> int:
@@ -55,7 +63,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class TallyRow:
-    """One group of equal rows, as the ledger's query gives it."""
+    """One group of equal rows, as the ledger's query gives it.
+
+    Args:
+        kind: Why they are in their state, where there is a reason.
+        not_before: The earliest, epoch seconds.
+        refreshing: How many of them are to be worked on again though they are settled.
+        refresh_kind: What the newest attempt of these waits for, where there was one.
+    """
 
     state: State
     kind: str | None
@@ -64,6 +79,7 @@ class TallyRow:
     revisions: int
     not_before: float
     refreshing: int = 0
+    refresh_kind: str | None = None
 
 
 def tally(rows: Iterable[TallyRow]) -> Tally:
@@ -72,31 +88,55 @@ def tally(rows: Iterable[TallyRow]) -> Tally:
     kinds: Counter[str] = Counter()
     waiting_kinds: Counter[str] = Counter()
     claimed_kinds: Counter[str] = Counter()
-    revisions = refreshing = 0
-    next_round_at: float | None = None
+    refreshing_kinds: Counter[str] = Counter()
+    revisions = 0
+    rounds_at: list[float] = []
+    refreshes_at: list[float] = []
     for row in rows:
         states[row.state] += row.count
-        refreshing += row.refreshing
         revisions += row.revisions
+        if row.refreshing:
+            refreshing_kinds[row.refresh_kind or NOT_TRIED] += row.refreshing
+            if _has_due_time(row.refresh_kind):
+                refreshes_at.append(row.not_before)
         if row.kind is not None:
             kinds[row.kind] += row.count
         if row.state in UNSETTLED:
             waiting_kinds[row.kind or row.state.value] += row.count
             claimed_kinds[row.kind or row.state.value] += row.claimed
-            if row.kind is not None and RULES[FailureKind(row.kind)].handling is Handling.ROUND:
-                earlier = row.not_before if next_round_at is None else next_round_at
-                next_round_at = min(row.not_before, earlier)
+            if _has_due_time(row.kind):
+                rounds_at.append(row.not_before)
     settled = sum(n for state, n in states.items() if state not in UNSETTLED)
     return Tally(
         states=dict(states),
         kinds=dict(kinds),
         waiting_kinds=dict(waiting_kinds),
         claimed=claimed_kinds.total(),
-        next_round_at=next_round_at,
+        next_round_at=min(rounds_at, default=None),
         fingerprint=f"{settled}.{revisions}",
         claimed_kinds=dict(claimed_kinds),
-        refreshing=refreshing,
+        refreshing=refreshing_kinds.total(),
+        refreshing_kinds=dict(refreshing_kinds),
+        next_refresh_at=min(refreshes_at, default=None),
     )
+
+
+def _has_due_time(kind: str | None) -> bool:
+    """Whether the time at which a domain with this kind goes on is known."""
+    return kind is not None and RULES[FailureKind(kind)].has_due_time
+
+
+def comes_back(kind: str) -> bool:
+    """Whether what a domain waits for may end by itself at any time, as our network may come back
+    or a run end that holds it.
+
+    Args:
+        kind: Failure kind, state, or `NOT_TRIED`, as in `waiting_kinds` and `refreshing_kinds`.
+    """
+    if kind not in RULES:
+        return True
+    rule = RULES[FailureKind(kind)]
+    return rule.is_retryable and not rule.has_due_time
 
 
 def sum_up(tallies: Iterable[Tally]) -> Tally:
@@ -105,17 +145,21 @@ def sum_up(tallies: Iterable[Tally]) -> Tally:
     kinds: Counter[str] = Counter()
     waiting_kinds: Counter[str] = Counter()
     claimed_kinds: Counter[str] = Counter()
-    claimed = refreshing = 0
+    refreshing_kinds: Counter[str] = Counter()
+    claimed = 0
     rounds_at = []
+    refreshes_at = []
     for one in tallies:
         states.update(one.states)
         kinds.update(one.kinds)
         waiting_kinds.update(one.waiting_kinds)
         claimed_kinds.update(one.claimed_kinds)
         claimed += one.claimed
-        refreshing += one.refreshing
+        refreshing_kinds.update(one.refreshing_kinds)
         if one.next_round_at is not None:
             rounds_at.append(one.next_round_at)
+        if one.next_refresh_at is not None:
+            refreshes_at.append(one.next_refresh_at)
     return Tally(
         states=dict(states),
         kinds=dict(kinds),
@@ -123,7 +167,9 @@ def sum_up(tallies: Iterable[Tally]) -> Tally:
         claimed=claimed,
         next_round_at=min(rounds_at, default=None),
         claimed_kinds=dict(claimed_kinds),
-        refreshing=refreshing,
+        refreshing=refreshing_kinds.total(),
+        refreshing_kinds=dict(refreshing_kinds),
+        next_refresh_at=min(refreshes_at, default=None),
     )
 
 

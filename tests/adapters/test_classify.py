@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sqlite3
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -12,14 +13,18 @@ from pathlib import Path
 
 import aiohttp
 import httpx
+import psycopg2
+import psycopg2.errors
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy import exc as database_errors
 
 from resources.adapters.classify import classify
 from resources.adapters.connector import guarded_client, guarded_session
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.redaction import remember
+from tests.support.gates import permitted
 from tests.support.raw_server import RawServer, Step, hang, redirect, reply, reset, then
 
 
@@ -56,7 +61,7 @@ async def _kinds(url: str, port: int) -> tuple[FailureKind, FailureKind]:
 
         calls: list[Callable[[], Awaitable[None]]] = [page, api]
         for call in calls:
-            with pytest.raises(Exception) as caught:  # noqa: PT011
+            with pytest.raises(Exception) as caught, permitted():  # noqa: PT011
                 await call()
             failure = classify(caught.value)
             assert failure.kind is not FailureKind.BUG, failure.stack
@@ -189,6 +194,16 @@ def test_name_resolution_tells_absence_from_silence(number: int, kind: FailureKi
         (errno.EROFS, FailureKind.STORE),
         (errno.EIO, FailureKind.STORE),
         (errno.EACCES, FailureKind.STORE),
+        (errno.EPERM, FailureKind.STORE),
+        (errno.ENOENT, FailureKind.STORE),
+        (errno.EISDIR, FailureKind.STORE),
+        (errno.ESTALE, FailureKind.STORE),
+        (errno.ENFILE, FailureKind.LOCAL_NETWORK),
+        (errno.ENOBUFS, FailureKind.LOCAL_NETWORK),
+        (errno.EADDRNOTAVAIL, FailureKind.LOCAL_NETWORK),
+        (errno.EADDRINUSE, FailureKind.LOCAL_NETWORK),
+        (errno.EHOSTDOWN, FailureKind.CONNECT),
+        (errno.ECONNABORTED, FailureKind.CONNECT),
         (errno.EMFILE, FailureKind.LOCAL_NETWORK),
         (errno.ENETDOWN, FailureKind.LOCAL_NETWORK),
         (errno.ENETUNREACH, FailureKind.CONNECT),
@@ -209,16 +224,82 @@ def test_a_packet_filter_that_denies_a_connection_is_not_taken_for_the_disk() ->
         assert classify(aiohttp.ClientConnectorError(key, inner)).kind is FailureKind.CONNECT
 
 
-def test_a_disk_error_names_its_file(tmp_path: Path) -> None:
-    error = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x"))
-    assert str(tmp_path / "x") in classify(error).message
+def test_addresses_that_all_failed_in_different_ways_are_connect() -> None:
+    # What aiohttp makes of them has no number.
+    key = aiohttp.client_reqrep.ConnectionKey("a", 80, False, True, None, None, None)
+    several = OSError("Multiple exceptions: [Errno 111] refused, [Errno 113] no route")
+    assert classify(aiohttp.ClientConnectorError(key, several)).kind is FailureKind.CONNECT
 
 
-def test_a_broken_database_is_store(tmp_path: Path) -> None:
+def test_a_disk_error_names_its_file_and_what_the_system_said(tmp_path: Path) -> None:
+    missing = tmp_path / "none" / "x"
+    with pytest.raises(OSError, match="No such file") as caught:
+        missing.read_bytes()
+    failure = classify(caught.value)
+    assert failure.kind is FailureKind.STORE
+    assert str(missing) in failure.message
+    assert "No such file or directory" in failure.message
+    # Whatever the number: what has a file's name is no connection.
+    full = classify(OSError(errno.EMFILE, "Too many open files", str(missing)))
+    assert (full.kind, "Too many open files" in full.message) == (FailureKind.STORE, True)
+
+
+def test_a_database_that_cannot_be_opened_is_named_as_the_ledgers(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/none/ledger.db")
     with pytest.raises(Exception) as caught, engine.connect() as connection:  # noqa: PT011
         connection.execute(text("SELECT 1"))
-    assert classify(caught.value).kind is FailureKind.STORE
+    failure = classify(caught.value)
+    assert failure.kind is FailureKind.STORE
+    assert "The ledger's database declined its work: unable to open database file." in (
+        failure.message
+    )
+    assert "sqlalche.me" not in failure.message
+
+
+def test_a_database_server_that_is_away_is_told_without_password_and_statement() -> None:
+    url = f"postgresql+psycopg2://me:unseen-pass@127.0.0.1:{_free_port()}/ledger"
+    with (
+        pytest.raises(Exception) as caught,  # noqa: PT011
+        create_engine(url).connect() as connection,
+    ):
+        connection.execute(text("SELECT 1"))
+    failure = classify(caught.value)
+    assert failure.kind is FailureKind.STORE
+    assert "Connection refused" in failure.message
+    assert "unseen-pass" not in f"{failure}"
+    full = sqlite3.OperationalError("database or disk is full")
+    broken = database_errors.OperationalError("INSERT INTO work", {"p": "x"}, full)
+    assert "is full" in classify(broken).message
+    assert "INSERT" not in classify(broken).message
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (psycopg2.OperationalError("server closed the connection"), FailureKind.STORE),
+        (psycopg2.InterfaceError("connection already closed"), FailureKind.STORE),
+        (psycopg2.errors.InsufficientPrivilege("permission denied"), FailureKind.STORE),
+        (psycopg2.errors.UndefinedTable("no table work"), FailureKind.STORE),
+        # One domain's data must not stop the run: a bug, with its stack trace.
+        (psycopg2.errors.UniqueViolation("duplicate key"), FailureKind.BUG),
+        (psycopg2.errors.StringDataRightTruncation("too long"), FailureKind.BUG),
+        (psycopg2.ProgrammingError("can't adapt type 'dict'"), FailureKind.BUG),
+    ],
+)
+def test_the_drivers_errors_are_told_apart_wrapped_or_not(
+    error: Exception, kind: FailureKind
+) -> None:
+    assert classify(error).kind is kind
+    wrapped = database_errors.DBAPIError("SELECT 1", {}, error)
+    wrapped.__cause__ = error
+    assert classify(wrapped).kind is kind
+
+
+def test_a_failed_call_of_httpx_tells_its_address_without_secrets() -> None:
+    request = httpx.Request("GET", "https://me:pass@api.example/v1?api_key=secret1&q=a")
+    failure = classify(httpx.ReadError("cut", request=request), provider="pdl")
+    assert failure.url == "https://api.example/v1?api_key=***&q=a"
+    assert classify(httpx.ReadError("cut")).url is None
 
 
 def test_an_unforeseen_exception_is_a_bug_with_its_stack() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from threading import Barrier, Thread
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.ledger.schema import workers
@@ -193,6 +193,17 @@ def test_a_beat_renews_the_lease_of_all_claims(ledger: Ledger) -> None:
     ledger.workers.beat(worker, NOW + 50, 1, 10)
     assert ledger.workers.bury_dead(NOW + LEASE_S + 10) == []
     assert ledger.workers.bury_dead(NOW + 50 + LEASE_S + 1) == ["run"]
+
+
+def test_a_beat_tells_how_far_the_worker_is_and_what_it_does(ledger: Ledger) -> None:
+    worker = _worker(ledger)
+    ledger.workers.beat(worker, NOW, 0, 10)
+    doing = "Processing batch 1/2 (10 domains): a-00001"
+    for done, told in ((3, doing), (4, None)):
+        ledger.workers.beat(worker, NOW + done, done, 10, told)
+        with ledger.database.read() as connection:
+            (row,) = connection.execute(select(workers)).all()
+        assert (row.done, row.total, row.doing, row.beat_at) == (done, 10, told, NOW + done)
 
 
 def test_a_worker_that_was_declared_dead_can_neither_beat_nor_claim_nor_write(
@@ -593,6 +604,34 @@ def test_holding_lets_the_rest_wait_and_leaves_claims_and_own_reasons_alone(
     held = _result(ledger, DOMAINS[5])
     assert (held.state, held.rounds, held.reason) == (State.WAITING, 0, "no network")
     assert ledger.work.hold(PHASE, [KEY], down, NOW + 6) == 7
+
+
+def test_what_is_held_for_a_time_is_due_after_it_or_when_a_person_runs_it_again(
+    ledger: Ledger,
+) -> None:
+    add_list(ledger, "b", [f"e{number}.example" for number in range(3)])
+    keys = [KEY, "b-00001"]
+    paused = Failure(FailureKind.BREAKER_OPEN, "pdl is away", retry_after_s=120.0, is_for_all=True)
+    assert ledger.work.hold(PHASE, keys, paused, NOW) == 13
+    held = _result(ledger, DOMAINS[0])
+    assert (held.state, held.kind, held.not_before) == (
+        State.WAITING,
+        FailureKind.BREAKER_OPEN,
+        NOW + 120,
+    )
+    worker = _worker(ledger)
+    assert _claim(ledger, worker, keys=keys, due_before=NOW + 120) == []
+    assert len(_claim(ledger, worker, 1, keys=keys, due_before=NOW + 121)) == 1
+    ledger.work.make_due(PHASE, [KEY])
+    assert len(_claim(ledger, worker, keys=keys, due_before=NOW + 1)) == 9
+
+
+def test_what_is_held_without_a_time_is_due_at_once(ledger: Ledger) -> None:
+    stopped = Failure(FailureKind.CANCELLED, "the limit was reached")
+    ledger.work.hold(PHASE, [KEY], stopped, NOW)
+    # But not in the pass that held it: what that claims was due before it began.
+    assert _claim(ledger, _worker(ledger), due_before=NOW) == []
+    assert len(_claim(ledger, _worker(ledger), due_before=NOW + 1)) == 10
 
 
 def test_running_again_by_hand_skips_our_waits_but_not_those_that_were_asked_for(

@@ -75,11 +75,16 @@ def test_a_longer_wait_than_the_cap_is_left_to_the_ledger() -> None:
         ("120", 120),
         (" 7 ", 7),
         ("-5", None),
-        ("1.5", None),
+        ("1.5", 1.5),
+        ("1.", None),
+        (".5", None),
+        ("1.5.2", None),
+        ("inf", None),
         ("1e9", None),
         ("soon", None),
         ("٣", None),  # a digit for Unicode, not for HTTP
         ("99999999999999999999", 999_999_999),
+        ("9" * 16_000, 999_999_999),
         ("Fri, 15 Jan 2027 08:02:00 GMT", 120),
         ("Friday, 15-Jan-27 08:02:00 GMT", 120),
         ("Fri Jan 15 08:02:00 2027", 120),
@@ -99,7 +104,37 @@ def test_a_date_means_the_seconds_until_then(seconds: int) -> None:
     assert parse_retry_after(format_datetime(moment, usegmt=True), NOW) == seconds
 
 
-@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{1,6} [\d:]{1,9} \S*"))
-def test_no_header_whatever_it_says_raises_or_leads_back_in_time(value: str) -> None:
-    seconds = parse_retry_after(value, NOW)
+HEADERS = st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{1,6} [\d:]{1,9} \S*")
+
+
+def _http_date(at: float) -> str:
+    return format_datetime(datetime.fromtimestamp(at, UTC), usegmt=True)
+
+
+@given(HEADERS, st.none() | HEADERS)
+def test_no_header_whatever_it_says_raises_or_leads_back_in_time(
+    value: str, date: str | None
+) -> None:
+    seconds = parse_retry_after(value, NOW, date)
     assert seconds is None or seconds >= 0
+
+
+@given(seconds=st.integers(0, 10**6), skew_s=st.integers(-(10**8), 10**8))
+def test_a_clock_that_is_wrong_here_or_there_does_not_change_the_wait(
+    seconds: int, skew_s: int
+) -> None:
+    sent_at = NOW + skew_s
+    assert parse_retry_after(_http_date(sent_at + seconds), NOW, _http_date(sent_at)) == seconds
+
+
+def test_a_time_that_was_over_when_the_answer_was_sent_is_no_wait() -> None:
+    assert parse_retry_after(_http_date(NOW + 60), NOW, _http_date(NOW + 90)) == 0
+
+
+@pytest.mark.parametrize("date", [None, "", "soon", "120", "Fri, 32 Jan 2027 09:02:00 GMT"])
+def test_without_a_date_that_can_be_read_our_own_clock_counts(date: str | None) -> None:
+    assert parse_retry_after(_http_date(NOW + 60), NOW, date) == 60
+
+
+def test_seconds_are_seconds_whatever_the_date_says() -> None:
+    assert parse_retry_after("120", NOW, _http_date(NOW - 10**6)) == 120

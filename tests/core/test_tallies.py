@@ -5,9 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.core.errors import RULES, FailureKind, Handling
+from resources.core.errors import RULES, FailureKind
 from resources.core.models import UNSETTLED, Phase, State
-from resources.core.tallies import Tally, TallyRow, sentence, sum_up, tally
+from resources.core.tallies import (
+    NOT_TRIED,
+    Tally,
+    TallyRow,
+    comes_back,
+    sentence,
+    sum_up,
+    tally,
+)
 
 
 def _row(
@@ -32,6 +40,7 @@ ROWS = st.lists(
         revisions=st.integers(0, 9),
         not_before=st.floats(0, 1e9),
         refreshing=st.integers(0, 5),
+        refresh_kind=st.none() | st.sampled_from([kind.value for kind in FailureKind]),
     ),
     max_size=12,
 )
@@ -68,6 +77,17 @@ def test_what_waits_for_a_person_is_no_next_round() -> None:
     assert tally([_row(State.WAITING, "auth", not_before=10.0)]).next_round_at is None
 
 
+def test_the_end_of_a_pause_and_room_in_a_pace_limit_are_worth_waiting_for() -> None:
+    rows = [
+        _row(State.WAITING, "breaker_open", not_before=300.0),
+        _row(State.WAITING, "limiter", not_before=20.0),
+        _row(State.WAITING, "local_network", not_before=0.0),
+    ]
+    assert tally(rows).next_round_at == 20.0
+    assert tally(rows[:1]).next_round_at == 300.0
+    assert tally(rows[2:]).next_round_at is None
+
+
 def test_the_fingerprint_changes_when_a_domain_settles_anew() -> None:
     before = tally([_row(State.SUCCEEDED, count=2, revisions=2)])
     expired = tally([_row(State.SUCCEEDED, revisions=1), _row(State.PENDING, revisions=1)])
@@ -81,6 +101,32 @@ def test_what_is_refreshed_is_open_but_neither_unsettled_nor_held_up() -> None:
     assert (counted.claimed, counted.next_round_at) == (0, None)
 
 
+def test_a_refresh_waits_for_the_reason_of_its_newest_attempt() -> None:
+    rows = [
+        TallyRow(State.QUARANTINED, "http_5xx", 1, 0, 1, 90.0, 1, "timeout"),
+        TallyRow(State.QUARANTINED, "http_5xx", 1, 0, 1, 60.0, 1, "connect"),
+        TallyRow(State.SUCCEEDED, None, 2, 0, 2, 5.0, 2, "auth"),
+        TallyRow(State.SUCCEEDED, None, 4, 0, 4, 0.0, 1),
+    ]
+    counted = tally(rows)
+    assert counted.refreshing_kinds == {"timeout": 1, "connect": 1, "auth": 2, NOT_TRIED: 1}
+    assert (counted.next_refresh_at, counted.next_round_at) == (60.0, None)
+    assert counted.kinds == {"http_5xx": 2}
+    assert tally(rows[2:]).next_refresh_at is None
+
+
+def test_what_waits_for_neither_a_time_nor_a_person_may_come_back_any_time() -> None:
+    back = {kind for kind in (*FailureKind, "pending", NOT_TRIED) if comes_back(kind)}
+    assert back == {
+        "store",
+        "local_network",
+        "cancelled",
+        "lease_lost",
+        "pending",
+        NOT_TRIED,
+    }
+
+
 @given(ROWS, ROWS)
 def test_the_sum_of_two_batches_counts_what_both_count(
     one: list[TallyRow], two: list[TallyRow]
@@ -92,6 +138,8 @@ def test_the_sum_of_two_batches_counts_what_both_count(
     assert parts.claimed == whole.claimed
     assert parts.claimed_kinds == whole.claimed_kinds
     assert parts.refreshing == whole.refreshing
+    assert parts.refreshing_kinds == whole.refreshing_kinds
+    assert parts.next_refresh_at == whole.next_refresh_at
     assert parts.next_round_at == whole.next_round_at
 
 
@@ -102,9 +150,7 @@ def test_every_unsettled_domain_has_one_reason(rows: list[TallyRow]) -> None:
     due = [
         row.not_before
         for row in rows
-        if row.state in UNSETTLED
-        and row.kind
-        and RULES[FailureKind(row.kind)].handling is Handling.ROUND
+        if row.state in UNSETTLED and row.kind and RULES[FailureKind(row.kind)].has_due_time
     ]
     assert counted.next_round_at == min(due, default=None)
 

@@ -1,8 +1,8 @@
 """Breakers that all processes share: one row an endpoint, each change kept with time and reason.
 
 What a change is, is decided in `core.breaker`; here each decision is taken in one transaction with
-the row locked, so that of many processes exactly one gets the probe. An endpoint that never failed
-has no row.
+the row locked, so that of many processes exactly one gets the probe. An endpoint of which nothing
+was ever told has no row, and is closed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, select, update
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import breaker_changes, breakers
@@ -130,11 +130,17 @@ class Breakers:
         said: str,
         now: float,
         policy: BreakerPolicy,
+        probe_until: float | None = None,
     ) -> Breaker:
-        """Write what the probe found."""
+        """Write what the probe found.
+
+        Args:
+            probe_until: Of the breaker that `take_probe` returned: a worker whose probe was taken
+                for lost may have another one under way by now. None ends whichever it has.
+        """
         return self._change(
             endpoint,
-            lambda b: after_probe(b, worker_id, verdict, said, now, policy),
+            lambda b: after_probe(b, worker_id, verdict, said, now, policy, probe_until),
             worker_id,
             now,
             policy,
@@ -157,14 +163,17 @@ class Breakers:
         return self._change(endpoint, change, None, now, policy), is_granted
 
     def forget_old(self, now: float) -> None:
-        """Remove breakers that have been closed for a day: thousands of sites fail once."""
+        """Remove breakers of which nothing was heard for a day: thousands of sites fail once.
+
+        Open ones too, once a probe has been due for a day: nobody wants to call there any more, and
+        it must not count as paused for ever.
+        """
+        old = now - FORGOTTEN_AFTER_S
+        is_old = and_(breakers.c.updated_at < old, breakers.c.retry_at < old)
+        # Rows that somebody is about to change are not old; to wait for them could deadlock.
+        unlocked = select(breakers.c.endpoint).where(is_old).with_for_update(skip_locked=True)
         with self._database.write() as connection:
-            connection.execute(
-                delete(breakers).where(
-                    breakers.c.status == Status.CLOSED,
-                    breakers.c.updated_at < now - FORGOTTEN_AFTER_S,
-                )
-            )
+            connection.execute(delete(breakers).where(breakers.c.endpoint.in_(unlocked)))
 
     def count_not_closed(self, prefix: str) -> int:
         """How many breakers of endpoints with this prefix are open or half-open."""
@@ -187,7 +196,12 @@ class Breakers:
         policy: BreakerPolicy,
     ) -> Breaker:
         with self._database.write() as connection:
-            older = self._locked(connection, endpoint, now, policy)
+            older = self._locked(connection, endpoint, policy)
+            if older is None:
+                new = policy.new_breaker()
+                if decide(new) == new:
+                    return new
+                older = self._begun(connection, endpoint, now, policy)
             newer = decide(older)
             if newer == older:
                 return older
@@ -210,15 +224,21 @@ class Breakers:
         return newer
 
     def _locked(
-        self, connection: Connection, endpoint: str, now: float, policy: BreakerPolicy
-    ) -> Breaker:
+        self, connection: Connection, endpoint: str, policy: BreakerPolicy
+    ) -> Breaker | None:
         query = select(breakers).where(breakers.c.endpoint == endpoint).with_for_update()
         row = connection.execute(query).first()
-        if row is None:
-            new = {"endpoint": endpoint, **_values_of(policy.new_breaker()), "updated_at": now}
-            connection.execute(self._database.insert_ignore(breakers).values(**new))
-            row = connection.execute(query).one()
-        return _breaker_of(row, policy)
+        return None if row is None else _breaker_of(row, policy)
+
+    def _begun(
+        self, connection: Connection, endpoint: str, now: float, policy: BreakerPolicy
+    ) -> Breaker:
+        """Begin an endpoint's row, if no other process has begun it meanwhile, and lock it."""
+        values = {"endpoint": endpoint, **_values_of(policy.new_breaker()), "updated_at": now}
+        connection.execute(self._database.insert_ignore(breakers).values(**values))
+        begun = self._locked(connection, endpoint, policy)
+        assert begun is not None
+        return begun
 
 
 def _values_of(breaker: Breaker) -> dict[str, object]:

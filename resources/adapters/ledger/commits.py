@@ -2,7 +2,12 @@
 
 A synced commit costs the same for one row as for a hundred. The queue takes whatever has come in
 while the previous commit ran, so that nobody waits for a timer: alone, a write commits at once;
-under load, commits grow up to `checkpoint_interval` writes.
+under load, commits grow up to `checkpoint_interval` writes. Writes of one kind are handed to the
+ledger together, because a statement for a hundred rows costs little more than one for a single row.
+
+A worker's queue is fenced: each commit first makes sure, in its own transaction, that nobody has
+declared the worker dead. A process that stood still and goes on writes nothing, whatever it was in
+the middle of.
 """
 
 from __future__ import annotations
@@ -11,20 +16,32 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.workers import require_alive
 
+Item = TypeVar("Item")
 T = TypeVar("T")
+# Writes many items at once. An exception in the place of a result is that item's own: it was not
+# written, and the others were.
+Many = Callable[[Sequence[Item]], Sequence[T | Exception]]
 
 
 @dataclass(slots=True)
 class _Write:
-    operation: Callable[[], Any]
+    """One item for `many`, and who waits for its result."""
+
+    many: Many[Any, Any]
+    item: Any
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+
+
+def _run(operations: Sequence[Callable[[], Any]]) -> Sequence[Any]:
+    return [operation() for operation in operations]
 
 
 class CommitQueue:
@@ -33,11 +50,14 @@ class CommitQueue:
     Args:
         database: Where the transactions go.
         most: Most operations in one commit.
+        worker_id: Whose writes these are: once it has ended nothing is written any more. None
+            for no fence.
     """
 
-    def __init__(self, database: Database, most: int) -> None:
+    def __init__(self, database: Database, most: int, worker_id: str | None = None) -> None:
         self._database = database
         self._most = most
+        self._worker_id = worker_id
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ledger-commits", daemon=True)
         self._thread.start()
@@ -45,11 +65,21 @@ class CommitQueue:
     async def commit(self, operation: Callable[[], T]) -> T:
         """Run a ledger operation and return its result once it is committed.
 
-        Raises: whatever the operation raised; the others of its group are not affected.
+        Raises:
+            LeaseLost: the queue's worker has ended; the operation was not run.
+            Exception: what the operation raised; the others of its group are not affected.
+        """
+        result: T = await self.commit_one_of(_run, operation)
+        return result
+
+    async def commit_one_of(self, many: Many[Item, T], item: Item) -> T:
+        """Write an item together with others for the same `many`; its result once committed.
+
+        Raises: as `commit`, and the exception that `many` gives back for the item.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Write(operation, future, loop))
+        self._queue.put(_Write(many, item, future, loop))
         return await future
 
     def close(self) -> None:
@@ -69,32 +99,53 @@ class CommitQueue:
     def _commit_group(self, group: list[_Write]) -> None:
         if not group:
             return
-        results: list[Any] = []
+        is_begun = False
         try:
-            with self._database.write():
-                for write in group:
-                    results.append(write.operation())
+            with self._database.write() as connection:
+                if self._worker_id is not None:
+                    require_alive(connection, self._worker_id)
+                is_begun = True
+                results = _write_all(group)
         except BaseException as error:  # noqa: BLE001  # handed to whoever waits for it
-            if len(group) == 1:
-                _answer(group[0], error=error)
+            if len(group) == 1 or not is_begun:
+                _answer(group, [error] * len(group))
                 return
             # One of them spoilt the transaction: give each its own, so that only it fails.
             for write in group:
                 self._commit_group([write])
             return
-        for write, result in zip(group, results, strict=True):
-            _answer(write, result=result)
+        _answer(group, results)
 
 
-def _answer(write: _Write, *, result: Any = None, error: BaseException | None = None) -> None:
-    def resolve() -> None:
-        if write.future.cancelled():
-            return
-        if error is not None:
-            write.future.set_exception(error)
+def _write_all(group: Sequence[_Write]) -> list[Any]:
+    """Write a group, kind by kind. Returns the results in the group's order."""
+    places: dict[Many[Any, Any], list[int]] = {}
+    for place, write in enumerate(group):
+        places.setdefault(write.many, []).append(place)
+    results: list[Any] = [None] * len(group)
+    for many, own in places.items():
+        written = many([group[place].item for place in own])
+        for place, result in zip(own, written, strict=True):
+            results[place] = result
+    return results
+
+
+def _answer(group: Sequence[_Write], results: Sequence[Any]) -> None:
+    """Tell everybody the result, all those of a loop in one go."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for write, result in zip(group, results, strict=True):
+        by_loop.setdefault(write.loop, []).append((write.future, result))
+    for loop, answers in by_loop.items():
+        # Where the loop has ended meanwhile, what was committed stays committed.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_resolve, answers)
+
+
+def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in answers:
+        if future.cancelled():
+            continue
+        if isinstance(result, BaseException):
+            future.set_exception(result)
         else:
-            write.future.set_result(result)
-
-    # Where the loop has ended meanwhile, what was committed stays committed.
-    with contextlib.suppress(RuntimeError):
-        write.loop.call_soon_threadsafe(resolve)
+            future.set_result(result)

@@ -102,14 +102,17 @@ class Database:
             statement = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
             connection.execute(statement, {"name": name})
 
+    def insert(self, table: Any) -> Any:
+        """INSERT in the database's own dialect, which knows ON CONFLICT."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
     def insert_ignore(self, table: Any) -> Any:
-        """INSERT that leaves existing rows as they are, in the database's own dialect."""
-        insert = sqlite.insert if self.is_sqlite else postgresql.insert
-        return insert(table).on_conflict_do_nothing()
+        """INSERT that leaves existing rows as they are."""
+        return self.insert(table).on_conflict_do_nothing()
 
     def upsert(self, table: Any, keys: list[str]) -> Any:
         """INSERT that overwrites the row with the same keys."""
-        statement: Any = (sqlite.insert if self.is_sqlite else postgresql.insert)(table)
+        statement = self.insert(table)
         changed = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
         return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 

@@ -1,43 +1,33 @@
 """Paces that all processes share: one bucket and one set of slots an endpoint.
 
 What is granted is decided in `core.pacing`; here each decision is taken in one transaction with the
-endpoint's row locked. A site has a row only while it has asked for a wait.
+endpoint's row locked. A site has a row only once it has asked for a wait.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, and_, delete, select, update
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import pace_shares, paces
-from resources.core.pacing import Pace, PaceLimits, Share, draw, slots_for, slowed
+from resources.core.pacing import (
+    Grant,
+    Pace,
+    PaceLimits,
+    Share,
+    draw,
+    held_until,
+    slots_for,
+    slowed,
+)
+
+__all__ = ["BLOCK_S", "SITE_LIMITS", "Grant", "Paces"]
 
 SHARE_LEASE_S = 15.0
 BLOCK_S = 0.25
 # A site has no rate of its own: what slows it down is the wait that it asked for.
 SITE_LIMITS = PaceLimits(rate=1000.0, burst=1.0, concurrency=1)
 FORGOTTEN_AFTER_S = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a process may do now.
-
-    Args:
-        tokens: Calls that it may begin.
-        slots: Calls that it may have in flight, all together.
-        wait_s: Seconds until it is worth asking for tokens again; 0 where it got some.
-        not_before: Nothing is sent earlier, epoch seconds.
-        reason: Why it must wait, where the other side said something.
-    """
-
-    tokens: int
-    slots: int
-    wait_s: float
-    not_before: float
-    reason: str
 
 
 class Paces:
@@ -67,8 +57,9 @@ class Paces:
         """
         with self._database.write() as connection:
             pace = self._locked(connection, endpoint, limits, now)
-            wanted = in_flight + waiting
-            held = self._share(connection, endpoint, worker_id, wanted, limits.concurrency, now)
+            held = self._share(
+                connection, endpoint, worker_id, in_flight, waiting, limits.concurrency, now
+            )
             tokens = min(waiting, held - in_flight, max(1, round(pace.rate * BLOCK_S)))
             taken, wait_s = 0, 0.0
             if tokens > 0:
@@ -96,8 +87,9 @@ class Paces:
         """Let nobody ask before a time (epoch seconds), at the same rate as before."""
         with self._database.write() as connection:
             pace = self._locked(connection, endpoint, limits, now)
-            if at > pace.not_before:
-                _write(connection, endpoint, replace(pace, not_before=at), pace, now)
+            newer = held_until(pace, at, now)
+            if newer != pace:
+                _write(connection, endpoint, newer, pace, now)
 
     def waits(self, now: float) -> dict[str, float]:
         """Endpoints that must not be asked before a time (epoch seconds) that is still to come."""
@@ -108,7 +100,7 @@ class Paces:
             return {row.endpoint: row.not_before for row in rows}
 
     def slow_ones(self, now: float) -> list[dict[str, object]]:
-        """Endpoints that are asked slower than they may be, with the reason."""
+        """Endpoints that complained and must not be asked at present, with the reason."""
         with self._database.read() as connection:
             rows = connection.execute(
                 select(paces)
@@ -123,12 +115,16 @@ class Paces:
             connection.execute(delete(pace_shares).where(pace_shares.c.worker_id == worker_id))
 
     def forget_old(self, now: float) -> None:
-        """Remove what has not been asked for a day."""
+        """Remove what has not been asked for a day: its bucket is full by then.
+
+        A bucket that is in use must stay, or all that was drawn from it would come back at once.
+        """
         old = now - FORGOTTEN_AFTER_S
+        is_old = and_(paces.c.updated_at < old, paces.c.filled_at < old, paces.c.not_before < now)
+        # Rows that somebody is about to change are not old; to wait for them could deadlock.
+        unlocked = select(paces.c.endpoint).where(is_old).with_for_update(skip_locked=True)
         with self._database.write() as connection:
-            connection.execute(
-                delete(paces).where(paces.c.updated_at < old, paces.c.not_before < now)
-            )
+            connection.execute(delete(paces).where(paces.c.endpoint.in_(unlocked)))
             connection.execute(delete(pace_shares).where(pace_shares.c.until < old))
 
     def _share(
@@ -136,7 +132,8 @@ class Paces:
         connection: Connection,
         endpoint: str,
         worker_id: str,
-        wanted: int,
+        in_flight: int,
+        waiting: int,
         limit: int,
         now: float,
     ) -> int:
@@ -148,7 +145,8 @@ class Paces:
             )
         )
         others = {row.worker_id: Share(row.slots, row.wanted) for row in rows}
-        held = slots_for(worker_id, wanted, others, limit, now)
+        wanted = in_flight + waiting
+        held = slots_for(worker_id, wanted, others, limit, now, in_flight=in_flight)
         connection.execute(
             self._database.upsert(pace_shares, ["endpoint", "worker_id"]).values(
                 endpoint=endpoint,

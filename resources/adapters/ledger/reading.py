@@ -77,7 +77,8 @@ class Reading:
     def groups(self, list_name: str | None = None) -> list[Row]:
         """Domains by phase, state and kind, of one list or of all; each domain counts once.
 
-        Returns: `phase, state, kind, domains, claimed, not_before` (the earliest, epoch seconds).
+        Returns: `phase, state, kind, domains, claimed, not_before` (the earliest, epoch seconds)
+            and `refreshing` (settled ones that are being tried again).
         """
         held = func.sum(case((work.c.claimed_by.is_not(None), 1), else_=0)).label("claimed")
         count = func.count().label("domains")
@@ -89,6 +90,7 @@ class Reading:
                 count,
                 held,
                 func.min(work.c.not_before).label("not_before"),
+                func.sum(work.c.refresh_asked).label("refreshing"),
             )
             .where(*_in_list(list_name))
             .group_by(work.c.phase, work.c.state, work.c.kind)
@@ -125,6 +127,7 @@ class Reading:
                 work.c.not_before,
                 work.c.rounds,
                 work.c.deaths,
+                work.c.refresh_asked,
                 work.c.settled_at,
                 work.c.updated_at,
                 workers.c.pid,

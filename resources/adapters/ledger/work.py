@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import zstandard
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
 
-from resources.adapters.ledger.schema import events, members, results, work, workers
+from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.schema import members, work, workers
+from resources.adapters.ledger.settling import Attempt, Settling
 from resources.adapters.ledger.work_queries import (
     UNSETTLED_VALUES,
     WorkQueries,
@@ -20,8 +20,8 @@ from resources.adapters.ledger.work_queries import (
     is_open,
     is_stale,
 )
-from resources.adapters.ledger.workers import REFRESH_GIVEN_UP, older_is_kept
-from resources.core.errors import Failure, FailureKind, LeaseLost
+from resources.adapters.ledger.workers import require_alive
+from resources.core.errors import Failure
 from resources.core.models import CompanyQuery, DomainTask, Phase, State
 from resources.core.rounds import Change
 
@@ -31,12 +31,14 @@ DEATHS_BEFORE_SUSPECT = 2
 # and to try each of them one by one takes minutes. Those with more deaths are worked on alone, so
 # that the next one is certainly its own doing (`workers.DEATHS_ALONE_BEFORE_QUARANTINE`).
 SUSPECTS_AT_A_TIME = {2: 16, 3: 4}
-# States that say that there is nothing (more) to be had; an older result is no longer true then.
-EMPTY_STATES = frozenset({State.NOT_FOUND, State.REFUSED})
 
 
 class Work(WorkQueries):
     """Claims and results: everything that changes rows of work."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._settling = Settling(database)
 
     def claim(
         self,
@@ -62,7 +64,7 @@ class Work(WorkQueries):
             LeaseLost: the worker was declared dead; nothing was taken.
         """
         with self._database.write() as connection:
-            _require_alive(connection, worker_id)
+            require_alive(connection, worker_id)
             take = _Claim(connection, worker_id, phase, batch_keys, due_before, now)
             if not alone:
                 return take.tasks(limit, work.c.deaths < DEATHS_BEFORE_SUSPECT)
@@ -78,63 +80,25 @@ class Work(WorkQueries):
     def settle(
         self, worker_id: str, phase: Phase, change: Change, code_version: str, now: float
     ) -> None:
-        """Write an attempt's outcome, if the worker still holds the domain.
-
-        A domain that is being refreshed keeps its older state and result until the attempt settles
-        it anew; a refresh that waits or is given up takes nothing away.
+        """Write one attempt's outcome; see `settle_many`.
 
         Raises:
-            LeaseLost: it does not; nothing was written.
+            LeaseLost: the worker no longer holds the domain; nothing was written.
         """
-        mine = and_(
-            work.c.phase == phase,
-            work.c.domain == change.domain,
-            work.c.claimed_by == worker_id,
-        )
-        with self._database.write() as connection:
-            older = connection.execute(
-                select(work.c.state, work.c.refresh_asked).where(mine).with_for_update()
-            ).first()
-            if older is None:
-                raise LeaseLost(f"{change.domain} was taken over by another worker")
-            is_given_up = change.state is State.QUARANTINED
-            is_found_anew = change.state.is_settled and not is_given_up
-            keeps_older = bool(older.refresh_asked) and not is_found_anew
-            values = _attempt_values(change, now)
-            if change.state.is_settled:
-                values["refresh_asked"] = 0
-            if not keeps_older:
-                values |= _state_values(change, code_version, now)
-            connection.execute(update(work).where(mine).values(**values))
-            if change.state.is_settled and not keeps_older:
-                self._replace_result(connection, phase, change, now)
-            what = change.state.value
-            if keeps_older and is_given_up:
-                what = REFRESH_GIVEN_UP
-                change = replace(change, reason=older_is_kept(change.reason or "", older.state))
-            _record_event(connection, phase, change, what, worker_id, now)
+        written = self.settle_many([Attempt(worker_id, phase, change, code_version, now)])[0]
+        if written is not None:
+            raise written
 
-    def _replace_result(
-        self, connection: Connection, phase: Phase, change: Change, now: float
-    ) -> None:
-        if change.payload is None:
-            if change.state not in EMPTY_STATES:
-                return
-            connection.execute(
-                results.delete().where(results.c.phase == phase, results.c.domain == change.domain)
-            )
-            return
-        connection.execute(
-            self._database.upsert(results, ["phase", "domain"]).values(
-                phase=phase,
-                domain=change.domain,
-                payload=zstandard.compress(change.payload, 3),
-                at=now,
-            )
-        )
+    def settle_many(self, attempts: Sequence[Attempt]) -> Sequence[Exception | None]:
+        """Write outcomes of attempts; see `settling`."""
+        return self._settling.settle_many(attempts)
 
     def hold(self, phase: Phase, batch_keys: Sequence[str], failure: Failure, now: float) -> int:
-        """Let all unsettled domains of the batches that nobody holds wait, without a round."""
+        """Let all unsettled domains of the batches that nobody holds wait, without a round.
+
+        They are due once the failure's `retry_after_s` is over. That is our own wait, and not one
+        that the other side asked for: `make_due` overrides it.
+        """
         changed = 0
         with self._database.write() as connection:
             for keys in in_parts(batch_keys):
@@ -153,7 +117,7 @@ class Work(WorkQueries):
                         state=State.WAITING,
                         kind=failure.kind,
                         reason=failure.message,
-                        not_before=now,
+                        not_before=now + (failure.retry_after_s or 0.0),
                         updated_at=now,
                     )
                 ).rowcount
@@ -221,7 +185,10 @@ class Work(WorkQueries):
         return changed
 
     def record_profiles(self, states: Mapping[str, tuple[State, str | None]], now: float) -> None:
-        """Write where the domains of a batch stand in PROFILE_BUILD (built as one, not claimed)."""
+        """Write where the domains of a batch stand in PROFILE_BUILD (built as one, not claimed).
+
+        A row that says so already stays as it is: building again changes nothing by itself.
+        """
         by_state: defaultdict[tuple[State, str | None], list[str]] = defaultdict(list)
         for domain, outcome in states.items():
             by_state[outcome].append(domain)
@@ -229,7 +196,11 @@ class Work(WorkQueries):
             for (state, reason), domains in by_state.items():
                 connection.execute(
                     update(work)
-                    .where(work.c.phase == Phase.PROFILE_BUILD, work.c.domain.in_(domains))
+                    .where(
+                        work.c.phase == Phase.PROFILE_BUILD,
+                        work.c.domain.in_(domains),
+                        or_(work.c.state != state, work.c.reason.is_distinct_from(reason)),
+                    )
                     .values(
                         state=state,
                         reason=reason,
@@ -237,13 +208,6 @@ class Work(WorkQueries):
                         updated_at=now,
                     )
                 )
-
-
-def _require_alive(connection: Connection, worker_id: str) -> None:
-    """Stop a worker that woke up after its burial before it takes anything new."""
-    ended_at = select(workers.c.ended_at).where(workers.c.id == worker_id)
-    if connection.execute(ended_at).scalar_one_or_none() is not None:
-        raise LeaseLost(f"worker {worker_id} was declared dead while it was running")
 
 
 @dataclass(frozen=True)
@@ -331,59 +295,4 @@ def _query_of(row: object) -> CompanyQuery:
         name=values["name"],
         country=values["country"],
         other_names=tuple(orjson.loads(values["other_names"])),
-    )
-
-
-def _version_of(change: Change) -> str:
-    content = change.payload or f"{change.state}:{change.kind}".encode()
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _attempt_values(change: Change, now: float) -> dict[str, object]:
-    """What every attempt leaves behind, whether it settles the domain or not."""
-    return {
-        "rounds": change.rounds,
-        "not_before": change.not_before,
-        "asked_to_wait_until": change.asked_to_wait_until,
-        "claimed_by": None,
-        "claimed_alone": 0,
-        "updated_at": now,
-    }
-
-
-def _state_values(change: Change, code_version: str, now: float) -> dict[str, object]:
-    """Where the domain stands now."""
-    values: dict[str, object] = {
-        "state": change.state,
-        "kind": change.kind,
-        "reason": change.reason,
-    }
-    if change.state.is_settled:
-        values |= {
-            "settled_at": now,
-            "code_version": code_version,
-            "data_version": _version_of(change),
-            "revision": work.c.revision + 1,
-        }
-    return values
-
-
-def _record_event(
-    connection: Connection, phase: Phase, change: Change, what: str, worker_id: str, now: float
-) -> None:
-    failure = change.failure
-    connection.execute(
-        events.insert().values(
-            domain=change.domain,
-            phase=phase,
-            at=now,
-            what=what,
-            kind=change.kind,
-            message=change.reason or "",
-            url=failure.url if failure else None,
-            provider=failure.provider if failure else None,
-            rounds=change.rounds,
-            worker_id=worker_id,
-            stack=failure.stack if failure and failure.kind is FailureKind.BUG else None,
-        )
     )

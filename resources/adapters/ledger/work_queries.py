@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import zstandard
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, members, results, work
 from resources.core.models import UNSETTLED, Phase, State
 from resources.core.tallies import Tally, TallyRow, tally
+from resources.core.unsettled import Example
 
 KEYS_PER_QUERY = 5_000
 UNSETTLED_VALUES = [state.value for state in UNSETTLED]
@@ -72,10 +74,11 @@ class WorkQueries:
                         func.sum(work.c.revision).label("revisions"),
                         func.min(work.c.not_before).label("not_before"),
                         func.sum(work.c.refresh_asked).label("refreshing"),
+                        refresh_waits_for().label("refresh_kind"),
                     )
                     .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
                     .where(members.c.batch_key.in_(keys))
-                    .group_by(members.c.batch_key, work.c.state, work.c.kind)
+                    .group_by(members.c.batch_key, work.c.state, work.c.kind, "refresh_kind")
                 )
                 for row in rows:
                     grouped[row.batch_key].append(
@@ -87,6 +90,7 @@ class WorkQueries:
                             int(row.revisions),
                             row.not_before,
                             int(row.refreshing),
+                            row.refresh_kind,
                         )
                     )
         return {key: tally(rows) for key, rows in grouped.items()}
@@ -117,10 +121,87 @@ class WorkQueries:
             )
             return [dict(row._mapping) for row in rows]
 
+    def examples(self, phase: Phase, batch_keys: Sequence[str]) -> list[Example]:
+        """The newest unsettled domain of each failure kind, by kind; without what was not tried."""
+        place = func.row_number().over(
+            partition_by=work.c.kind,
+            order_by=(work.c.updated_at.desc(), work.c.domain, members.c.batch_key),
+        )
+        found: dict[str, Row[Any]] = {}
+        with self._database.read() as connection:
+            for keys in in_parts(batch_keys):
+                ranked = (
+                    select(work, members.c.batch_key, place.label("place"))
+                    .join(members, members.c.domain == work.c.domain)
+                    .where(
+                        members.c.batch_key.in_(keys),
+                        work.c.phase == phase,
+                        work.c.state.in_(UNSETTLED_VALUES),
+                        work.c.kind.is_not(None),
+                    )
+                    .subquery()
+                )
+                for row in connection.execute(select(ranked).where(ranked.c.place == 1)):
+                    if row.kind not in found or row.updated_at > found[row.kind].updated_at:
+                        found[row.kind] = row
+            return [
+                _example(row, _newest_event(connection, row), row.reason or "")
+                for _, row in sorted(found.items())
+            ]
+
+    def bugs(
+        self, phase: Phase, batch_keys: Sequence[str], since: float, *, most: int
+    ) -> list[Example]:
+        """The newest case of each distinct stack trace since a time, newest first."""
+        found: dict[int, Example] = {}
+        with self._database.read() as connection:
+            for keys in in_parts(batch_keys):
+                mine = members.c.batch_key.in_(keys)
+                newest = func.max(events.c.id)
+                ids = (
+                    select(newest)
+                    .where(
+                        events.c.domain.in_(select(members.c.domain).where(mine)),
+                        events.c.phase == phase,
+                        events.c.at >= since,
+                        events.c.stack.is_not(None),
+                    )
+                    .group_by(events.c.stack)
+                    .order_by(newest.desc())
+                    .limit(most)
+                )
+                batch = select(func.min(members.c.batch_key)).where(
+                    members.c.domain == events.c.domain, mine
+                )
+                rows = connection.execute(
+                    select(events, batch.scalar_subquery().label("batch_key")).where(
+                        events.c.id.in_(ids)
+                    )
+                )
+                found |= {row.id: _example(row, row, row.message) for row in rows}
+        return [found[number] for number in sorted(found, reverse=True)[:most]]
+
 
 def is_open() -> ColumnElement[bool]:
     """The condition that a row is to be worked on: unsettled, or settled and to be refreshed."""
     return or_(work.c.state.in_(UNSETTLED_VALUES), work.c.refresh_asked == 1)
+
+
+def refresh_waits_for() -> ColumnElement[str | None]:
+    """The kind that the newest attempt of a refresh waits for.
+
+    NULL where there was no attempt yet, where one is under way, and for all other rows: the row
+    itself keeps the kind that it was settled with.
+    """
+    newest = (
+        select(case((events.c.what == State.WAITING, events.c.kind)))
+        .where(events.c.domain == work.c.domain, events.c.phase == work.c.phase)
+        .order_by(events.c.id.desc())
+        .limit(1)
+        .correlate(work)
+        .scalar_subquery()
+    )
+    return case((and_(work.c.refresh_asked == 1, work.c.claimed_by.is_(None)), newest))
 
 
 def is_stale(settled_before: float, code_version: str | None) -> ColumnElement[bool]:
@@ -156,6 +237,34 @@ def _results_query(phase: Phase) -> Select[tuple[object, ...]]:
         .outerjoin(
             results, and_(results.c.domain == work.c.domain, results.c.phase == work.c.phase)
         )
+    )
+
+
+def _newest_event(connection: Connection, row: Row[Any]) -> Row[Any] | None:
+    """What was noted of a domain's newest attempt that ended as the domain stands now."""
+    return connection.execute(
+        select(events)
+        .where(
+            events.c.domain == row.domain,
+            events.c.phase == row.phase,
+            events.c.kind == row.kind,
+        )
+        .order_by(events.c.id.desc())
+        .limit(1)
+    ).first()
+
+
+def _example(row: Row[Any], event: Row[Any] | None, message: str) -> Example:
+    """A domain, and what was noted of its attempt; those that are only held may have had none."""
+    return Example(
+        row.kind,
+        row.domain,
+        row.batch_key,
+        message,
+        event.provider if event else None,
+        event.url if event else None,
+        row.rounds,
+        event.stack if event else None,
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, work, workers
@@ -25,6 +25,7 @@ from resources.core.models import Phase, State
 # Once as many workers have died with a domain alone in hand, it is certain that the domain does it.
 DEATHS_ALONE_BEFORE_QUARANTINE = 2
 REFRESH_GIVEN_UP = "given_up"
+DIED = "died"
 KILLED_BY_IT = "The worker process died each time it worked on this domain alone."
 
 
@@ -80,6 +81,40 @@ def is_process_gone(identity: ProcessIdentity) -> bool:
         return True
 
 
+def require_unburied(connection: Connection, worker_id: str) -> None:
+    """Make sure that nobody has declared a worker dead, until the open transaction ends.
+
+    A burial that comes now waits for the transaction; SQLite lets only one write at a time anyway.
+    A worker that has ended by itself may still keep what its last calls bring.
+
+    Raises:
+        LeaseLost: somebody has; it must not write anything more.
+    """
+    unburied = select(workers.c.id).where(
+        workers.c.id == worker_id, workers.c.end_reason.is_distinct_from(DIED)
+    )
+    if connection.execute(unburied.with_for_update(read=True)).first() is None:
+        raise _lease_lost()
+
+
+def require_alive(connection: Connection, worker_id: str) -> None:
+    """Make sure that a worker has not ended in any way: only then may it take something.
+
+    Raises:
+        LeaseLost: it has.
+    """
+    alive = select(workers.c.id).where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
+    if connection.execute(alive).first() is None:
+        raise _lease_lost()
+
+
+def _lease_lost() -> LeaseLost:
+    return LeaseLost(
+        "This process stood still for longer than its lease (it was stopped, or the machine "
+        "slept), so that its domains were given to others; it has written nothing since"
+    )
+
+
 class Workers:
     """Rows of workers: begin, beat, end, and what a dead one leaves behind."""
 
@@ -110,8 +145,13 @@ class Workers:
             )
         return worker_id
 
-    def beat(self, worker_id: str, now: float, done: int, total: int) -> None:
-        """Renew the lease of all claims.
+    def beat(
+        self, worker_id: str, now: float, done: int, total: int, doing: str | None = None
+    ) -> None:
+        """Renew the lease of all claims, and tell how far the worker is.
+
+        Args:
+            doing: What it works on, in words for a person.
 
         Raises:
             LeaseLost: somebody has declared this worker dead; it must stop writing.
@@ -120,40 +160,60 @@ class Workers:
             changed = connection.execute(
                 update(workers)
                 .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
-                .values(beat_at=now, lease_until=now + self.lease_s, done=done, total=total)
+                .values(
+                    beat_at=now,
+                    lease_until=now + self.lease_s,
+                    done=done,
+                    total=total,
+                    doing=doing,
+                )
             ).rowcount
         if changed == 0:
-            raise LeaseLost(f"worker {worker_id} was declared dead while it was running")
+            raise _lease_lost()
 
     def end(self, worker_id: str, now: float, reason: str) -> None:
         """End an own worker and give its claims back untouched."""
         with self._database.write() as connection:
-            connection.execute(
-                update(work)
-                .where(work.c.claimed_by == worker_id)
-                .values(claimed_by=None, claimed_alone=0)
-            )
+            # The worker's row first, as every commit of its own does: two that lock the same rows
+            # in different order would wait for each other.
             connection.execute(
                 update(workers)
                 .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
                 .values(ended_at=now, end_reason=reason)
             )
+            connection.execute(
+                update(work)
+                .where(work.c.claimed_by == worker_id)
+                .values(claimed_by=None, claimed_alone=0)
+            )
 
     def end_of_process(self, now: float, reason: str) -> None:
         """End all workers of this very process, and give their claims back untouched."""
-        me = current_process()
         with self._database.read() as connection:
             rows = connection.execute(
-                select(workers.c.id).where(
-                    workers.c.host == me.host,
-                    workers.c.boot_id == me.boot_id,
-                    workers.c.pid == me.pid,
-                    workers.c.process_started == me.process_started,
-                    workers.c.ended_at.is_(None),
-                )
+                select(workers.c.id).where(_of_this_process(), workers.c.ended_at.is_(None))
             ).all()
         for row in rows:
             self.end(row.id, now, reason)
+
+    def is_process_buried(self) -> bool:
+        """Whether a worker of this very process was declared dead.
+
+        What a worker's own commits ask for the ledger, this answers for what lies outside of it:
+        artifacts, Dagster's records, the phases still to come.
+        """
+        died = select(workers.c.id).where(_of_this_process(), workers.c.end_reason == DIED)
+        with self._database.read() as connection:
+            return connection.execute(died.limit(1)).first() is not None
+
+    def require_process_unburied(self) -> None:
+        """Raise where `is_process_buried`.
+
+        Raises:
+            LeaseLost: somebody else works on what it had in hand.
+        """
+        if self.is_process_buried():
+            raise _lease_lost()
 
     def bury_dead(self, now: float) -> list[str]:
         """End workers that are certainly dead, or whose lease has run out.
@@ -186,11 +246,21 @@ class Workers:
                     # It may have beaten since we looked: then it lives.
                     workers.c.lease_until == seen_lease,
                 )
-                .values(ended_at=now, end_reason="died")
+                .values(ended_at=now, end_reason=DIED)
             ).rowcount
             if changed == 0:
                 return
             _free_what_it_held(connection, worker_id, now)
+
+
+def _of_this_process() -> ColumnElement[bool]:
+    me = current_process()
+    return and_(
+        workers.c.host == me.host,
+        workers.c.boot_id == me.boot_id,
+        workers.c.pid == me.pid,
+        workers.c.process_started == me.process_started,
+    )
 
 
 def older_is_kept(reason: str, older_state: str) -> str:
@@ -260,4 +330,12 @@ def _free_what_it_held(connection: Connection, worker_id: str, now: float) -> No
         )
 
 
-__all__ = ["ProcessIdentity", "Workers", "current_process", "is_process_gone", "process_started"]
+__all__ = [
+    "ProcessIdentity",
+    "Workers",
+    "current_process",
+    "is_process_gone",
+    "process_started",
+    "require_alive",
+    "require_unburied",
+]

@@ -10,7 +10,6 @@ Source: https://docs.peopledatalabs.com/docs/company-enrichment-api and bulk-com
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -31,10 +30,10 @@ from resources.adapters.providers.replies import (
     malformed,
     one_line,
     public_url,
-    seconds_until,
 )
 from resources.core.domains import SuffixRules
 from resources.core.errors import CallError, Failure, FailureKind
+from resources.core.limit_headers import reset_wait
 from resources.core.models import Candidate, CompanyQuery, RawAnswer
 from resources.core.ports import Clock
 
@@ -199,12 +198,12 @@ class PeopleDataLabs:
             f"{self._without_key(_error_text(item))}",
             url=priced.url,
             provider=self.name,
-            retry_after_s=_reset_s(response.headers, priced.at) if status == 429 else None,
+            retry_after_s=reset_wait(response.headers, priced.at) if status == 429 else None,
         )
 
     def _failure(self, response: httpx.Response, table: StatusTable, now: float) -> Failure:
         said = _error_text(json_or_none(response.content))
-        wait = _reset_s(response.headers, now) if response.status_code == 429 else None
+        wait = reset_wait(response.headers, now) if response.status_code == 429 else None
         return failure_of(
             self.name, response, table, now, detail=self._without_key(said), retry_after_s=wait
         )
@@ -283,33 +282,3 @@ def _credits_spent(headers: httpx.Headers) -> float | None:
     except (KeyError, ValueError):
         return None
     return spent if 0 <= spent < 1_000_000 else None
-
-
-def _reset_s(headers: httpx.Headers, now: float) -> float | None:
-    """Return seconds until the limit that is used up begins anew.
-
-    The headers hold one value, or an object of values by window; of several windows the spent ones
-    count (`x-ratelimit-remaining` is 0), or all of them where that is not said.
-    """
-    resets = _windows(headers.get("x-ratelimit-reset"))
-    remaining = _windows(headers.get("x-ratelimit-remaining"))
-    spent = {window for window, left in remaining.items() if left.strip() == "0"}
-    waits = []
-    for window, text in resets.items():
-        if spent & resets.keys() and window not in spent:
-            continue
-        try:
-            waits.append(seconds_until(datetime.fromisoformat(text), now))
-        except ValueError:
-            continue
-    if not waits:
-        return None
-    return max(waits) if spent & resets.keys() else min(waits)
-
-
-def _windows(value: str | None) -> dict[str, str]:
-    text = (value or "").strip()
-    if not text.startswith("{"):
-        return {"": text.strip("\"'")} if text else {}
-    data = json_or_none(text.replace("'", '"').encode())
-    return {str(key): str(entry) for key, entry in data.items()} if isinstance(data, dict) else {}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -95,7 +96,7 @@ class Rdap:
     async def endpoint(self, queries: Sequence[CompanyQuery]) -> str:
         """Return name and host: each registry is a service of its own."""
         base = self._base_url or _server_for(queries[0].domain, await self._bootstrap())
-        return self.name if base is None else f"{self.name}/{httpx.URL(base).host}"
+        return self.name if base is None else f"{self.name}/{_host_of(base)}"
 
     async def ask(self, queries: Sequence[CompanyQuery]) -> Mapping[str, RawAnswer | Failure]:
         """Ask for one domain.
@@ -171,6 +172,11 @@ class Rdap:
 
     async def _get(self, url: httpx.URL) -> httpx.Response:
         return await self._client.get(url, headers=_HEADERS, follow_redirects=False)
+
+
+@lru_cache(maxsize=4096)
+def _host_of(url: str) -> str:
+    return httpx.URL(url).host
 
 
 def _server_for(domain: str, servers: Mapping[str, str]) -> str | None:

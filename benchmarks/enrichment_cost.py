@@ -1,0 +1,211 @@
+"""What the platform costs per provider call: enrichment against the bare client, in one run.
+
+Both ask the same server on loopback (a process of its own) for the same small JSON answers, with
+the same number of calls in flight, on the same event loop implementation. The bare client is httpx
+on its aiohttp transport, reading and parsing each answer. Enrichment is the real phase: claims,
+breaker, limiter, a row before each call, validation, matching, kept answers and results in a
+SQLite ledger with synced group commits. Rounds alternate, so that both see the same machine.
+
+    python -m benchmarks.enrichment_cost [--domains 4000] [--rounds 3] [--latency-ms 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import aiohttp
+import httpx
+import orjson
+import uvloop
+from httpx_aiohttp import AiohttpTransport
+
+IN_FLIGHT = 32
+
+
+def _answer(domain: str) -> bytes:
+    body = orjson.dumps(
+        {
+            "objectClassName": "domain",
+            "ldhName": domain,
+            "handle": f"{domain}-1",
+            "status": ["active"],
+            "events": [
+                {"eventAction": "registration", "eventDate": "2009-04-01T00:00:00Z"},
+                {"eventAction": "expiration", "eventDate": "2030-04-01T00:00:00Z"},
+            ],
+            "entities": [
+                {
+                    "objectClassName": "entity",
+                    "roles": ["registrar"],
+                    "vcardArray": ["vcard", [["fn", {}, "text", "Registrar Example Ltd"]]],
+                }
+            ],
+        }
+    )
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/rdap+json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    return head + body
+
+
+class _Server(asyncio.Protocol):
+    """Answers every GET with a small JSON object about the last part of its path."""
+
+    latency_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while b"\r\n\r\n" in self._received:
+            head, _, self._received = self._received.partition(b"\r\n\r\n")
+            path = head.split(b" ", 2)[1]
+            answer = _answer(path.rpartition(b"/")[2].decode())
+            if self.latency_s:
+                loop = asyncio.get_running_loop()
+                loop.call_later(self.latency_s, self._transport.write, answer)
+            else:
+                self._transport.write(answer)
+
+
+def _serve(told: Connection, latency_s: float) -> None:
+    async def run() -> None:
+        _Server.latency_s = latency_s
+        server = await asyncio.get_running_loop().create_server(_Server, "127.0.0.1", 0)
+        told.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    uvloop.run(run())
+
+
+@contextlib.contextmanager
+def _server(latency_s: float) -> Iterator[int]:
+    here, there = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_serve, args=(there, latency_s), daemon=True)
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        process.terminate()
+        process.join(10)
+
+
+def _bare(port: int, domains: list[str]) -> float:
+    """Calls a second of the bare client."""
+
+    async def run() -> float:
+        timeout = aiohttp.ClientTimeout(total=30)
+        connector = aiohttp.TCPConnector(limit=0)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            httpx.AsyncClient(transport=AiohttpTransport(client=session)) as client,
+        ):
+            left = iter(domains)
+
+            async def work() -> None:
+                for domain in left:
+                    response = await client.get(f"http://127.0.0.1:{port}/domain/{domain}")
+                    assert response.json()["ldhName"] == domain
+
+            began = time.perf_counter()
+            await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
+            return len(domains) / (time.perf_counter() - began)
+
+    return uvloop.run(run())
+
+
+def _enrichment(port: int, domains: list[str], home: Path) -> float:
+    """Calls a second of the phase COMPANY_ENRICHMENT, from its first claim to its last commit."""
+    from resources.adapters.ledger.lists import NewMember
+    from resources.core.batch_runner import PassEnded
+    from resources.core.config import load_settings
+    from resources.core.models import Phase
+    from resources.platform import Platform
+
+    settings = load_settings(
+        home=home,
+        chain=("rdap",),
+        fetch={"connect_to": f"127.0.0.1:{port}", "allow_networks": ("127.0.0.0/8",)},
+        providers={
+            "rdap": {
+                "base_url": f"http://127.0.0.1:{port}",
+                "concurrency": IN_FLIGHT,
+                "rate": 10_000,
+                "burst": 10_000,
+            }
+        },
+    )
+    platform = Platform.open(settings)
+    try:
+        platform.ledger.lists.add(
+            "bench",
+            source="bench",
+            digest="1",
+            rows=len(domains),
+            accepted=len(domains),
+            duplicates=0,
+            new=[NewMember(domain, line, None, None, {}) for line, domain in enumerate(domains)],
+            rejected=(),
+            batch_size=50,
+            now=platform.clock.now(),
+        )
+        keys = [batch.key for batch in platform.ledger.lists.batches_of("bench")]
+        began = time.perf_counter()
+        ended = None
+        events = platform.run_phase(Phase.COMPANY_ENRICHMENT, keys, run_id="bench", scope="bench")
+        for event in events:
+            ended = event
+        seconds = time.perf_counter() - began
+        assert isinstance(ended, PassEnded)
+        assert not ended.unsettled, ended
+        calls, _ = platform.ledger.calls.spent("bench")["rdap"]
+        assert calls == len(domains), calls
+    finally:
+        platform.close()
+    return calls / seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--domains", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--latency-ms", type=float, default=0.0, help="of every answer")
+    asked = parser.parse_args()
+    for name in [name for name in os.environ if name.startswith("PIPELINE_")]:
+        del os.environ[name]
+    domains = [f"company-{number}.example" for number in range(asked.domains)]
+    bare, phase = [], []
+    with _server(asked.latency_ms / 1000) as port, tempfile.TemporaryDirectory() as folder:
+        _bare(port, domains[:200])
+        for number in range(asked.rounds):
+            bare.append(_bare(port, domains))
+            phase.append(_enrichment(port, domains, Path(folder) / str(number)))
+            print(
+                f"round {number + 1}: bare client {bare[-1]:.0f} calls/s, "
+                f"enrichment {phase[-1]:.0f} calls/s, ratio {phase[-1] / bare[-1]:.2f}"
+            )
+    ratio = statistics.median(p / b for p, b in zip(phase, bare, strict=True))
+    print(
+        f"median: bare client {statistics.median(bare):.0f} calls/s, enrichment "
+        f"{statistics.median(phase):.0f} calls/s, ratio {ratio:.2f} "
+        f"({asked.domains} domains, {IN_FLIGHT} in flight, answers after {asked.latency_ms:g} ms)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

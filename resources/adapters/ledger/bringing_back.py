@@ -1,0 +1,255 @@
+"""Brings domains back that were given up or that wait: what `pipeline retry` changes in the ledger.
+
+All of it is one transaction. What becomes of one row is decided in `core/bringing_back`; here is
+which rows a selection means, and how they are changed. Rows that a worker holds are left alone:
+it would lose its claim, and a call that was paid for with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    func,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
+
+from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.schema import events, lists, members, work, workers
+from resources.adapters.ledger.work_queries import in_parts, refresh_waits_for
+from resources.core.bringing_back import Selection, Standing, bring_back
+from resources.core.errors import FailureKind
+from resources.core.models import FETCHING, Phase, State
+
+BROUGHT_BACK = "brought_back"
+DOMAINS_NAMED = 100
+ROWS_PER_PART = 2_000
+
+
+@dataclass(slots=True)
+class BroughtBack:
+    """What became of a selection.
+
+    Args:
+        phases: Domains that are tried again, by phase.
+        settled: How many of these stay settled until an attempt settles them anew.
+        later: How many of these wait on, because the other side asked for it or is away.
+        later_until: When the first of those is due, epoch seconds; None where there is none.
+        batches: Keys of the batches that hold them, in order.
+        domains: The first of them, at most `DOMAINS_NAMED`.
+        in_hand: Left alone: a worker holds them.
+        not_tried: Left alone: they were never tried.
+    """
+
+    phases: Counter[Phase] = field(default_factory=Counter)
+    settled: int = 0
+    later: int = 0
+    later_until: float | None = None
+    batches: Sequence[str] = ()
+    domains: Sequence[str] = ()
+    in_hand: int = 0
+    not_tried: int = 0
+
+
+class BringingBack:
+    """Carries out selections on a ledger's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def bring_back(self, selection: Selection, now: float) -> BroughtBack:
+        """Let what the selection means be tried again, and note it in each domain's history."""
+        done = BroughtBack()
+        domains: list[str] = []
+        with self._database.write() as connection:
+            last_event = connection.execute(select(func.max(events.c.id))).scalar_one() or 0
+            for condition in _conditions(selection):
+                for rows in _free_rows(connection, condition):
+                    changed = _change(connection, rows, now, done)
+                    domains = sorted({*domains, *changed})[:DOMAINS_NAMED]
+                in_hand = select(func.count()).select_from(_selected()).where(condition, _is_held())
+                done.in_hand += connection.execute(in_hand).scalar_one()
+            if done.phases:
+                done.batches = _batches_noted(connection, selection, last_event, now)
+        done.domains = domains
+        return done
+
+
+def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
+    """The condition on rows; several, none of which share a row, where many domains are named."""
+    phases = FETCHING if selection.phase is None else (selection.phase,)
+    wanted: list[ColumnElement[bool]] = [work.c.phase.in_(phases)]
+    if selection.batch_key is not None or selection.list_name is not None:
+        wanted.append(work.c.domain.in_(_within(select(members.c.domain), selection)))
+    if selection.kind is not None:
+        wanted.append(or_(work.c.kind == selection.kind, refresh_waits_for() == selection.kind))
+    if selection.provider is not None:
+        wanted.append(events.c.provider == selection.provider)
+    if selection.is_quarantined:
+        wanted.append(work.c.state == State.QUARANTINED)
+    elif not selection.is_of_any_state:
+        wanted.append(or_(work.c.state.in_([State.WAITING, State.QUARANTINED]), _is_refreshed()))
+    if not selection.domains:
+        yield and_(*wanted)
+    for part in in_parts(sorted(set(selection.domains))):
+        yield and_(*wanted, work.c.domain.in_(part))
+
+
+def _is_refreshed() -> ColumnElement[bool]:
+    """The condition that a row is settled, to be worked on again, and was tried without success."""
+    was_tried = or_(work.c.rounds > 0, work.c.deaths > 0, work.c.not_before > 0)
+    return and_(work.c.refresh_asked == 1, was_tried)
+
+
+def _is_held() -> ColumnElement[bool]:
+    living = select(workers.c.id).where(workers.c.ended_at.is_(None))
+    return and_(work.c.claimed_by.is_not(None), work.c.claimed_by.in_(living))
+
+
+def _selected() -> Any:
+    """Rows of work, each with its newest event."""
+    other = events.alias()
+    newest = (
+        select(func.max(other.c.id))
+        .where(other.c.domain == work.c.domain, other.c.phase == work.c.phase)
+        .correlate(work)
+        .scalar_subquery()
+    )
+    return work.outerjoin(events, events.c.id == newest)
+
+
+def _free_rows(connection: Connection, condition: ColumnElement[bool]) -> Iterator[Sequence[Any]]:
+    """Rows that nobody holds, locked, in parts and in the order of their key."""
+    columns = (
+        work.c.phase,
+        work.c.domain,
+        work.c.state,
+        work.c.kind,
+        work.c.rounds,
+        work.c.deaths,
+        work.c.refresh_asked,
+        work.c.asked_to_wait_until,
+        refresh_waits_for().label("refresh_kind"),
+        events.c.provider,
+        events.c.url,
+    )
+    after: ColumnElement[bool] = true()
+    while True:
+        rows = connection.execute(
+            select(*columns)
+            .select_from(_selected())
+            .where(condition, ~_is_held(), after)
+            .order_by(work.c.phase, work.c.domain)
+            .limit(ROWS_PER_PART)
+            .with_for_update(of=work)
+        ).all()
+        if not rows:
+            return
+        yield rows
+        last = rows[-1]
+        after = tuple_(work.c.phase, work.c.domain) > tuple_(last.phase, last.domain)
+
+
+def _change(
+    connection: Connection, rows: Sequence[Row[Any]], now: float, done: BroughtBack
+) -> list[str]:
+    """Change rows and their histories. Returns the domains that are tried again."""
+    alike: defaultdict[tuple[str, bool, bool], list[str]] = defaultdict(list)
+    notes = []
+    for row in rows:
+        decision = bring_back(_standing_of(row))
+        if decision is None:
+            done.not_tried += 1
+            continue
+        keeps_wait = decision.not_before == row.asked_to_wait_until
+        alike[row.phase, decision.is_refresh, keeps_wait].append(row.domain)
+        notes.append(_note(row, now))
+        done.phases[Phase(row.phase)] += 1
+        done.settled += decision.is_refresh
+        if decision.not_before > now:
+            done.later += 1
+            done.later_until = min(done.later_until or decision.not_before, decision.not_before)
+    for (phase, is_refresh, keeps_wait), domains in alike.items():
+        asked_until = work.c.asked_to_wait_until if keeps_wait else 0.0
+        connection.execute(
+            update(work)
+            .where(work.c.phase == phase, work.c.domain.in_(domains))
+            .values(
+                refresh_asked=int(is_refresh),
+                rounds=0,
+                deaths=0,
+                deaths_alone=0,
+                not_before=asked_until,
+                asked_to_wait_until=asked_until,
+                # A worker that has ended may be named still.
+                claimed_by=None,
+                claimed_alone=0,
+                updated_at=now,
+            )
+        )
+    if notes:
+        connection.execute(events.insert(), notes)
+    return [note["domain"] for note in notes]
+
+
+def _standing_of(row: Row[Any]) -> Standing:
+    return Standing(
+        state=State(row.state),
+        kind=FailureKind(row.kind) if row.kind else None,
+        is_refreshing=bool(row.refresh_asked),
+        refresh_kind=FailureKind(row.refresh_kind) if row.refresh_kind else None,
+        asked_to_wait_until=row.asked_to_wait_until,
+        deaths=row.deaths,
+    )
+
+
+def _note(row: Row[Any], now: float) -> dict[str, Any]:
+    """An event for the domain's history; provider and URL stay those of its newest failure."""
+    why = f" ({row.refresh_kind or row.kind})" if row.refresh_kind or row.kind else ""
+    state = "being tried again" if row.refresh_asked else row.state
+    rounds = f" after {row.rounds} round{'s' if row.rounds > 1 else ''}" if row.rounds else ""
+    return {
+        "domain": row.domain,
+        "phase": row.phase,
+        "at": now,
+        "what": BROUGHT_BACK,
+        "message": f"`pipeline retry` gave it fresh rounds; until now: {state}{why}{rounds}.",
+        "url": row.url,
+        "provider": row.provider,
+    }
+
+
+def _batches_noted(
+    connection: Connection, selection: Selection, after_event: int, now: float
+) -> list[str]:
+    """Batches that hold what was noted just now: those that are selected, or all of them."""
+    query = (
+        select(members.c.batch_key)
+        .join(events, events.c.domain == members.c.domain)
+        .where(events.c.id > after_event, events.c.what == BROUGHT_BACK, events.c.at == now)
+        .order_by(members.c.batch_key)
+        .distinct()
+    )
+    return list(connection.execute(_within(query, selection)).scalars())
+
+
+def _within(query: Select[Any], selection: Selection) -> Select[Any]:
+    """A query on members, limited to the batch and the list that are selected."""
+    if selection.batch_key is not None:
+        query = query.where(members.c.batch_key == selection.batch_key)
+    if selection.list_name is not None:
+        query = query.join(lists, lists.c.id == members.c.list_id)
+        query = query.where(lists.c.name == selection.list_name)
+    return query

@@ -1,0 +1,60 @@
+"""Which of our own time limits ended a call, in words.
+
+What the HTTP clients raise says no more than that some time was over. That it was a time-out at all
+is for `classify` to say; the limits of domains, batches and steps are in `core/run_limits`.
+"""
+
+from __future__ import annotations
+
+import aiohttp
+import httpx
+
+from resources.core.config import FetchSettings
+
+# Where aiohttp says what it was, httpx's word for it does not count: its transport over aiohttp
+# calls a connection that was cut a time-out while connecting.
+_AIOHTTP = (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError)
+_HTTPX = (httpx.ConnectTimeout, httpx.ReadTimeout)
+
+
+def which_limit(error: BaseException, settings: FetchSettings) -> str | None:
+    """Name the limit that a call ran into.
+
+    A bare `TimeoutError` is the total limit: aiohttp raises it for that alone, and so does
+    `asyncio.timeout` around a call. So ask about what a call raised, and not about what ended a
+    domain's whole visit.
+
+    Args:
+        error: What the call raised, with its causes.
+        settings: What the limits were.
+
+    Returns: a sentence with the seconds and the setting's name, or None when it was no limit of
+        ours: something else, or the system gave a connection up by itself.
+    """
+    links = _with_causes(error)
+
+    def is_among(kind: type[BaseException]) -> bool:
+        return any(isinstance(link, kind) for link in links)
+
+    connecting, reading = _AIOHTTP if is_among(aiohttp.ClientError) else _HTTPX
+    if is_among(connecting):
+        return _sentence(settings.connect_timeout, "to set up a connection", "connect_timeout")
+    if is_among(reading):
+        return _sentence(settings.read_timeout, "between two pieces of data", "read_timeout")
+    # With a number it is the operating system's (ETIMEDOUT).
+    if any(type(link) is TimeoutError and link.errno is None for link in links):
+        return _sentence(settings.total_timeout, "for one whole call", "total_timeout")
+    return None
+
+
+def _sentence(limit_s: float, what: str, name: str) -> str:
+    return f"the limit of {limit_s:g} s {what} was reached ({name})"
+
+
+def _with_causes(error: BaseException) -> list[BaseException]:
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and len(links) < 10:
+        links.append(link)
+        link = link.__cause__
+    return links
