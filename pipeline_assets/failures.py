@@ -26,10 +26,12 @@ from resources.core.errors import (
     RULES,
     CallError,
     FailureKind,
+    Handling,
     LeaseLost,
     PipelinePhaseError,
     UsageError,
 )
+from resources.core.errors import Failure as CoreFailure
 from resources.core.models import Phase
 from resources.core.redaction import redact
 from resources.core.unsettled import Example
@@ -112,7 +114,7 @@ def crashed(
     `UNFORESEEN` tries it again soon. The last time it must not be asked: Dagster would then show
     that the retries are used up instead of what went wrong.
     """
-    found = classify(error)
+    found = _of_run(error)
     first, last = batch_keys[0], batch_keys[-1]
     where = f"batch {first}" if first == last else f"batches {first} to {last}"
     is_bug = found.kind is FailureKind.BUG
@@ -132,6 +134,17 @@ def crashed(
     # Not the error itself: Dagster keeps the words of every cause, and these may hold a secret.
     failure.__cause__ = CallError(found)
     return failure
+
+
+def _of_run(error: Exception) -> CoreFailure:
+    """What an error means that came from no single call: what no wait mends is our own mistake.
+
+    Elsewhere the same exception may say that an answer could not be read, or came too late.
+    """
+    found = classify(error)
+    if RULES[found.kind].handling is Handling.WAIT:
+        return found
+    return CoreFailure(FailureKind.BUG, redact(f"unforeseen {type(error).__name__}: {error}"[:500]))
 
 
 def stack_of(error: BaseException) -> str:
@@ -162,7 +175,8 @@ def _description(error: PipelinePhaseError, examples: Sequence[Example]) -> str:
     places = (f"batch {newest.batch}", rounds, error.provider, redact(error.url or ""))
     where = ", ".join(place for place in places if place)
     said = redact(" ".join(newest.message.split()))
-    return f"{counts} The newest {newest.kind} is {newest.domain} ({where}): {said}"
+    shown = "." if said in counts else f": {said}"
+    return f"{counts} The newest {newest.kind} is {newest.domain} ({where}){shown}"
 
 
 def _metadata(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -88,7 +87,7 @@ async def phase_events(
         else:
             client = guarded_client(settings.fetch, session, agent)
             budget = Budget(scope, settings.max_credits)
-            work = _enrichment(parts, client, commits, gate, budget, worker_id, random, stack)
+            work = _enrichment(parts, client, commits, gate, budget, worker_id, random)
         runner = BatchRunner(
             work,
             LedgerWorkQueue(ledger, commits, clock, phase, worker_id, CODE_VERSIONS[phase]),
@@ -102,6 +101,7 @@ async def phase_events(
                 min(MOST_SECONDS_BETWEEN_BEATS, settings.lease / 3),
             ),
             classify,
+            notices=gate.drain_notices,
         )
         events = runner.run(batch_keys)
         try:
@@ -122,7 +122,7 @@ def _gate(parts: Parts, commits: CommitQueue, worker_id: str) -> CallGate:
         probe_s=CALLS_IN_A_PROBE * settings.fetch.total_timeout,
     )
     network = NetworkCheck(settings.fetch, parts.clock)
-    return CallGate(parts.ledger, commits, network, parts.clock, policy, worker_id)
+    return CallGate(parts.ledger, commits, network, parts.clock, policy, worker_id, settings.fetch)
 
 
 def _enrichment(
@@ -133,7 +133,6 @@ def _enrichment(
     budget: Budget,
     worker_id: str,
     random: Random,
-    stack: AsyncExitStack,
 ) -> Enrichment:
     settings = parts.settings
     gateways = {}
@@ -161,10 +160,4 @@ def _enrichment(
         )
         gateways[provider.name] = gateway
         links.append(ChainLink(provider.name, is_required, is_paid=provider.is_paid))
-    stack.push_async_callback(_close_all, list(gateways.values()))
     return Enrichment(links, gateways, frozenset(settings.wanted_fields), ENRICHED_AT_A_TIME)
-
-
-async def _close_all(gateways: Sequence[ProviderGateway]) -> None:
-    """All at once, so that none of them sends while another one waits for its last calls."""
-    await asyncio.gather(*(gateway.close() for gateway in gateways))

@@ -16,7 +16,7 @@ from pipeline_assets.commands.groups import (
 )
 from pipeline_assets.commands.opening import list_names, opened
 from pipeline_assets.commands.wording import console, iso, plain, print_json, safe
-from resources.core.errors import FailureKind
+from resources.core.errors import RULES, Actor
 from resources.core.models import FETCHING, State
 from resources.platform import Platform
 
@@ -105,10 +105,13 @@ def _who(group: Group) -> str:
     """Who must act so that something changes."""
     if group.tried_again and group.tried_again == group.domains:
         return "nobody: the next run tries them again (`pipeline run` again, or `pipeline ui`)"
-    if group.kind is FailureKind.BUG:
-        return "the maintainers: `pipeline why` shows the stack trace"
-    if group.needs_person:
-        return "you"
+    match RULES[group.kind].actor if group.kind is not None else Actor.NOBODY:
+        case Actor.MAINTAINERS:
+            return "the maintainers: `pipeline why` shows the stack trace"
+        case Actor.OPERATOR:
+            return "you"
+        case Actor.NOBODY:
+            pass
     if group.state is State.QUARANTINED:
         return "you, if you want them: it was tried often enough"
     if group.state.is_settled:

@@ -57,18 +57,18 @@ class Reach:
         """Counts, rate, time left and what is being worked on, without a bar.
 
         >>> Reach("PAGE_SCRAPING", 30, 90, "Processing batch 1/2 (50 domains): a-1", 10.0).words
-        '30/90 domains  3.0/s  20 s left  Processing batch 1/2 (50 domains): a-1'
+        '30/90 domains, 3.0/s, 20 s left, Processing batch 1/2 (50 domains): a-1'
         """
         rate = f"{self.rate:.0f}/s" if self.rate >= 10 else f"{self.rate:.1f}/s"
         parts = (f"{self.done}/{self.total} domains", rate, self.time_left, plain(self.doing or ""))
-        return "  ".join(part for part in parts if part)
+        return ", ".join(part for part in parts if part)
 
     def bar_line(self, width: int) -> str:
         """The line of a terminal of so many columns; never longer, or it would wrap and stay.
 
         What is being worked on names the batch last, so that a narrow terminal cuts off its key.
         """
-        words = self.words if self.doing else f"{self.words}  {self.phase}"
+        words = self.words if self.doing else f"{self.words}, {self.phase}"
         # The last column stays free: some terminals wrap as soon as it is written to.
         room = width - len("   ") - len(words) - 1
         bar = max(_LEAST_BAR, min(_MOST_BAR, room))
@@ -135,7 +135,7 @@ class Progress:
             # The first line of each worker at once, so that short work is seen in a log too.
             elif worker_id != shown_worker or time.monotonic() - last_line > _LINE_EVERY_S:
                 shown_worker, last_line = worker_id, time.monotonic()
-                print(f"{reach.phase} {reach.words}", file=sys.stderr, flush=True)
+                print(f"{reach.phase}: {reach.words}", file=sys.stderr, flush=True)
 
     def _newest_worker(self) -> tuple[str, Reach] | None:
         identity = current_process()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -27,7 +28,9 @@ from resources.adapters.ledger.paces import SITE_LIMITS, Grant
 from resources.adapters.network import NetworkCheck
 from resources.adapters.pacers import ProviderPacer, SitePacer
 from resources.adapters.permit import Endpoint, Permit, holding
+from resources.adapters.time_limits import which_limit
 from resources.core.breaker import BreakerPolicy, Status, Verdict, sentence, verdict_of
+from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind, LeaseLost
 from resources.core.limit_headers import wait_until_reset
 from resources.core.pacing import LONGEST_PAUSE_S, PaceLimits
@@ -45,6 +48,7 @@ class CallGate:
         network: Tells our own trouble from the other side's.
         policy: Of all breakers.
         worker_id: The worker whose calls these are.
+        settings: The limits of a call, to name the one that it ran into.
         refresh_s: Seconds between two looks at what other processes found.
     """
 
@@ -56,6 +60,7 @@ class CallGate:
         clock: Clock,
         policy: BreakerPolicy,
         worker_id: str,
+        settings: FetchSettings,
         refresh_s: float = REFRESH_S,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -64,6 +69,7 @@ class CallGate:
         self._network = network
         self._clock = clock
         self._worker_id = worker_id
+        self._settings = settings
         self._refresh_s = refresh_s
         self._sleep = sleep
         self.breakers = BreakerView(ledger.breakers, commits, clock, policy, worker_id)
@@ -195,7 +201,7 @@ class CallGate:
         """The call failed: say how, and count it."""
         endpoint = permit.endpoint
         try:
-            failure = classify(error, url=url, provider=endpoint.provider)
+            failure = self.describe(error, url=url, provider=endpoint.provider)
             explained = await self._network.explain(CallError(failure))
             failure = explained.failure
             if _is_about_pace(failure):
@@ -213,6 +219,17 @@ class CallGate:
         if isinstance(error, CallError) and error.failure == failure:
             return error
         return CallError(failure)
+
+    def describe(
+        self, error: Exception, *, url: str | None = None, provider: str | None = None
+    ) -> Failure:
+        """Say what a call failed with; a time-out says which of our limits it was."""
+        failure = classify(error, url=url, provider=provider)
+        if failure.kind is FailureKind.TIMEOUT and not isinstance(error, CallError):
+            limit = which_limit(error, self._settings)
+            if limit is not None:
+                failure = replace(failure, message=f"timeout: {limit}")
+        return failure
 
     async def given_up(self, permit: Permit, latency_s: float) -> None:
         """The call was stopped by us: it says nothing about the endpoint."""

@@ -189,7 +189,7 @@ def _web_address(url: str) -> URL:
 
 
 def _raise_for_status(status: int, headers: Mapping[str, str], url: str, now: float) -> None:
-    wait_s = parse_retry_after(headers.get("retry-after"), now)
+    wait_s = parse_retry_after(headers.get("retry-after"), now, headers.get("date"))
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         raise _failure(FailureKind.RATE_LIMITED, "HTTP 429: too many requests", url, wait_s)
     if status in {408, 425}:

@@ -18,7 +18,6 @@ from random import Random
 
 from resources.adapters.call_gate import CallGate
 from resources.adapters.calling import call_with_retries
-from resources.adapters.classify import classify
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.calls import Budget, EndedCall, NewCall
 from resources.adapters.ledger.commits import CommitQueue
@@ -287,6 +286,9 @@ class ProviderGateway:
 
     def _give_failure(self, asked: Sequence[_Asked], failure: Failure) -> None:
         """Tell everybody the same. A pause of a provider that nobody can do without is for all."""
+        if failure.kind is FailureKind.LIMITER and not self._policy.is_required:
+            # As in `_too_late`: nobody is held up by our queue to what he can do without.
+            failure = replace(failure, kind=FailureKind.TIMEOUT)
         is_for_all = failure.kind is FailureKind.BREAKER_OPEN and self._policy.is_required
         if is_for_all:
             failure = replace(failure, is_for_all=True)
@@ -306,6 +308,19 @@ class ProviderGateway:
         await asyncio.shield(sending)
 
     async def _pass_gate(self, endpoint: Endpoint, asked: Sequence[_Asked]) -> None:
+        tried: list[_Asked] = []
+        try:
+            await self._ask_within(endpoint, asked, tried)
+        except CallError as error:
+            if not tried or error.failure.kind is FailureKind.BUDGET_EXHAUSTED:
+                raise
+            # The others were not asked: they are told what the breaker says next.
+            self._give_failure(tried, error.failure)
+
+    async def _ask_within(
+        self, endpoint: Endpoint, asked: Sequence[_Asked], tried: list[_Asked]
+    ) -> None:
+        """Ask under a permit; a probe asks for one domain alone, which is put into `tried`."""
         patience_s = self._policy.patience_s
         async with self._gate.call(endpoint, patience_s=patience_s) as permit:
             # Its turn may have come late: some have given up, some are answered by now.
@@ -318,6 +333,7 @@ class ProviderGateway:
                 return
             if permit.is_probe:
                 wanted = [self._random.choice(wanted)]
+                tried += wanted
             answers = await self._send(wanted)
             permit.failure = _complaint_in(answers)
         self._give(wanted, answers)
@@ -341,7 +357,7 @@ class ProviderGateway:
                     one.is_sent = True
                 answers = await self.provider.ask([one.query for one in asked])
             except Exception as error:
-                failure = classify(error, provider=name)
+                failure = self._gate.describe(error, provider=name)
                 await self._commits.commit(lambda: calls.fail(call_id, failure, self._clock.now()))
                 raise
             await self._commits.commit_one_of(

@@ -16,6 +16,7 @@ from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.ledger.pages import RobotsRow
 from resources.core.errors import CallError, FailureKind
+from resources.core.pacing import LONGEST_PAUSE_S
 from resources.core.ports import Clock
 
 MAX_BYTES = 512_000
@@ -35,9 +36,12 @@ class Rules:
 
     @property
     def crawl_delay_s(self) -> float:
-        """Seconds between the begins of two requests; 0 where nothing is asked for."""
+        """Seconds between the begins of two requests; 0 where nothing is asked for.
+
+        A day at most: some files ask for so much that no calendar holds it.
+        """
         delay = self._parsed.crawl_delay(AGENT) if self._parsed is not None else None
-        return max(0.0, float(delay or 0.0))
+        return min(max(0.0, float(delay or 0.0)), LONGEST_PAUSE_S)
 
 
 class Robots:

@@ -89,6 +89,9 @@ class SiteVisit:
         result = _result(home, pages, failed)
         return Settled(State.SUCCEEDED, payload=orjson.dumps(result, option=orjson.OPT_SORT_KEYS))
 
+    async def close(self) -> None:
+        """Nothing to wait for: a page that is not here yet costs nothing to fetch again."""
+
     async def _home(self, task: DomainTask, known: Mapping[str, PageRow]) -> _Visited:
         """The home page, in the first of its forms that answers."""
         first_error: CallError | None = None

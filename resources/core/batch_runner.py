@@ -102,6 +102,7 @@ class BatchRunner:
         finally:
             beats.cancel()
             await self._drop_all()
+            await self._work.close()
             await asyncio.shield(self._queue.end(reason))
 
     async def _work_through(

@@ -6,6 +6,7 @@ offered company is ours, in `match`. This file connects them and writes down wha
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -38,6 +39,8 @@ class Gateway(Protocol):
     def provider(self) -> Provider: ...
 
     async def answer(self, query: CompanyQuery) -> RawAnswer | Failure: ...
+
+    async def close(self) -> None: ...
 
 
 class Enrichment:
@@ -77,6 +80,10 @@ class Enrichment:
                     return failure
                 case Finished(state, noted):
                     return _settled(state, story, noted)
+
+    async def close(self) -> None:
+        """Close all gateways at once, so that none sends while another waits for its last calls."""
+        await asyncio.gather(*(gateway.close() for gateway in self._gateways.values()))
 
     async def _ask(self, name: str, query: CompanyQuery) -> tuple[AnswerState, dict[str, Any]]:
         gateway = self._gateways[name]

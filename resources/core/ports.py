@@ -88,6 +88,13 @@ class PhaseWork(Protocol):
         """Work on the domain once. Expected trouble is returned, never raised."""
         ...
 
+    async def close(self) -> None:
+        """Begin nothing more, and let what is paid for already come in.
+
+        Called before the worker ends: what it brings can still be written.
+        """
+        ...
+
 
 class WorkQueue(Protocol):
     """One worker's view of a phase in the ledger. Every write names the worker."""

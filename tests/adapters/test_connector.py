@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -20,6 +21,7 @@ from resources.adapters.connector import (
 )
 from resources.core.config import FetchSettings
 from resources.core.errors import FailureKind, UsageError
+from tests.support.gates import permitted
 from tests.support.raw_server import RawServer, redirect, reply
 
 LOOPBACK = ("127.0.0.0/8",)
@@ -54,14 +56,21 @@ class FakeResolver(AbstractResolver):
         pass
 
 
+@asynccontextmanager
+async def _permit() -> AsyncIterator[None]:
+    with permitted():
+        yield
+
+
 async def _get(
     settings: FetchSettings, url: str, resolver: AbstractResolver | None = None
 ) -> tuple[int, bytes]:
-    async with (
-        guarded_session(settings, "test", resolver) as session,
-        session.get(url, allow_redirects=False) as answer,
-    ):
-        return answer.status, await answer.read()
+    with permitted():
+        async with (
+            guarded_session(settings, "test", resolver) as session,
+            session.get(url, allow_redirects=False) as answer,
+        ):
+            return answer.status, await answer.read()
 
 
 def _kind_of_refusal(
@@ -154,7 +163,7 @@ def test_a_name_that_leads_elsewhere_the_second_time_is_checked_again() -> None:
         async with RawServer({"/": reply()}) as server:
             resolver = FakeResolver({"rebind.example": [["127.0.0.1"], ["127.0.0.2"]]})
             settings = FetchSettings(allow_networks=("127.0.0.1/32",), ports=(server.port,))
-            async with guarded_session(settings, "test", resolver) as session:
+            async with guarded_session(settings, "test", resolver) as session, _permit():
                 url = f"http://rebind.example:{server.port}/"
                 async with session.get(url) as answer:
                     assert answer.status == 200
@@ -272,6 +281,7 @@ def test_provider_calls_go_through_the_same_guard_in_plain_http() -> None:
             async with (
                 guarded_session(settings, "agent/1") as session,
                 guarded_client(settings, session, "agent/1") as client,
+                _permit(),
             ):
                 answer = await client.get("https://api.example/v1", params={"a": "1"})
                 assert (answer.status_code, answer.content) == (200, b"{}")
@@ -289,6 +299,7 @@ def test_provider_calls_to_inner_addresses_are_blocked_also_after_a_redirect() -
             async with (
                 guarded_session(settings, "x") as session,
                 guarded_client(settings, session, "x") as client,
+                _permit(),
             ):
                 for url in (f"http://{server.address}/", f"http://127.0.0.3:{server.port}/"):
                     with pytest.raises(Exception) as caught:  # noqa: PT011
@@ -311,6 +322,7 @@ def test_no_cookie_is_kept_and_no_proxy_of_the_environment_is_used(
             async with (
                 guarded_session(settings, "x") as session,
                 guarded_client(settings, session, "x") as client,
+                _permit(),
             ):
                 for _ in range(2):
                     async with session.get(f"http://{server.address}/") as answer:

@@ -14,10 +14,13 @@ import pytest
 
 from resources.adapters.connector import guarded_session
 from resources.adapters.fetcher import Fetcher, Response
+from resources.core.breaker import RETRIES_ALWAYS_ALLOWED
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
+from tests.support.gates import open_gate
 from tests.support.raw_server import (
     RawServer,
+    Request,
     Step,
     for_ever,
     hang,
@@ -36,8 +39,9 @@ def _fetch(
     script: Script,
     url: str = HOME,
     *,
-    may_ask: Callable[[str], Awaitable[None]] | None = None,
+    may_ask: Callable[[str], Awaitable[float]] | None = None,
     cut_at: int | None = None,
+    clock: ManualClock | None = None,
     sleep: ManualSleep | None = None,
     **limits: Any,
 ) -> tuple[Response | Failure, RawServer]:
@@ -52,10 +56,13 @@ def _fetch(
                 **limits,
             }
             settings = FetchSettings(**values)
-            async with guarded_session(settings, "test/1") as session:
-                fetcher = Fetcher(
-                    session, settings, ManualClock(), Random(7), sleep or ManualSleep()
-                )
+            time = clock or ManualClock()
+            async with (
+                guarded_session(settings, "test/1") as session,
+                open_gate(clock=time, sleep=ManualSleep(time)) as gate,
+            ):
+                wait = sleep or ManualSleep(time)
+                fetcher = Fetcher(session, gate, settings, time, Random(7), wait)
                 try:
                     return await fetcher.fetch(url, may_ask=may_ask, cut_at=cut_at), server
                 except CallError as error:
@@ -214,8 +221,12 @@ def test_a_redirect_to_a_forbidden_address_is_refused_when_connecting(target: st
             settings = FetchSettings(
                 allow_networks=("127.0.0.1/32",), ports=(server.port, 80), attempts=3
             )
-            async with guarded_session(settings, "x") as session:
-                fetcher = Fetcher(session, settings, ManualClock(), Random(0), ManualSleep())
+            clock, sleep = ManualClock(), ManualSleep()
+            async with (
+                guarded_session(settings, "x") as session,
+                open_gate(clock=clock, sleep=sleep) as gate,
+            ):
+                fetcher = Fetcher(session, gate, settings, clock, Random(0), sleep)
                 with pytest.raises(CallError) as caught:
                     await fetcher.fetch(f"http://{server.address}/")
                 return caught.value.failure, len(server.requests)
@@ -228,10 +239,11 @@ def test_a_redirect_to_a_forbidden_address_is_refused_when_connecting(target: st
 def test_every_target_of_a_redirect_must_be_allowed_before_it_is_asked() -> None:
     asked = []
 
-    async def may_ask(url: str) -> None:
+    async def may_ask(url: str) -> float:
         asked.append(url)
         if url.endswith("/private"):
             raise CallError(Failure(FailureKind.ROBOTS, "not allowed", url))
+        return 0.0
 
     script = {"/": redirect("/b"), "/b": redirect("/private"), "/private": reply()}
     outcome, server = _fetch(script, may_ask=may_ask, attempts=3)
@@ -310,9 +322,10 @@ def test_a_wait_that_is_asked_for_is_handed_on_in_either_form(status: str, value
 
 
 def test_a_call_is_tried_again_within_the_round_and_then_succeeds() -> None:
-    sleep = ManualSleep()
+    clock = ManualClock()
+    sleep = ManualSleep(clock)
     script = {"/": [reset, reply(b"", "503 Down", retry_after="2"), reply(b"up")]}
-    outcome, server = _fetch(script, attempts=3, sleep=sleep)
+    outcome, server = _fetch(script, attempts=3, clock=clock, sleep=sleep)
     assert isinstance(outcome, Response)
     assert outcome.body == b"up"
     assert server.paths == {"/": 3}
@@ -325,6 +338,42 @@ def test_after_the_last_try_the_last_failure_is_told() -> None:
     assert isinstance(outcome, Failure)
     assert outcome.kind is FailureKind.HTTP_5XX
     assert server.paths == {"/": 2}
+
+
+def test_each_redirect_has_tries_of_its_own() -> None:
+    script = {"/": [reset, redirect("/b")], "/b": [reset, redirect("/c")], "/c": [reset, reply()]}
+    outcome, server = _fetch(script, attempts=2)
+    assert isinstance(outcome, Response)
+    assert server.paths == {"/": 2, "/b": 2, "/c": 2}
+
+
+def test_tries_of_one_host_end_with_its_budget() -> None:
+    outcome, server = _fetch({"/": reset}, attempts=10)
+    assert isinstance(outcome, Failure)
+    assert outcome.kind is FailureKind.CONNECT
+    assert server.paths == {"/": 1 + RETRIES_ALWAYS_ALLOWED}
+
+
+@pytest.mark.parametrize("delay_s", [3.0, 100.0])
+def test_the_delay_of_the_site_lies_between_a_page_and_the_target_of_its_redirect(
+    delay_s: float,
+) -> None:
+    clock = ManualClock()
+    began_at: dict[str, float] = {}
+
+    def noting(answer: bytes) -> Step:
+        async def play(request: Request, writer: asyncio.StreamWriter) -> None:
+            began_at[request.target] = clock.now()
+            writer.write(answer)
+
+        return play
+
+    async def may_ask(url: str) -> float:
+        return delay_s
+
+    script = {"/": noting(redirect("/de/")), "/de/": noting(reply(b"here"))}
+    assert _response(script, may_ask=may_ask, clock=clock).body == b"here"
+    assert began_at == {"/": NOW, "/de/": NOW + delay_s}
 
 
 def test_what_is_final_is_not_tried_again() -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from resources.adapters.classify import classify
 from resources.adapters.connector import guarded_session
-from resources.adapters.network import KEPT_S, NetworkCheck
+from resources.adapters.network import DOWN_KEPT_S, UP_KEPT_S, NetworkCheck
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
+from tests.support.gates import permitted
 from tests.support.raw_server import RawServer, reset
 from tests.support.time import ManualClock, until
 
@@ -94,7 +95,7 @@ def test_a_server_that_resets_every_request_is_there_all_the_same() -> None:
         async with RawServer({"*": reset}) as server:
             settings = FetchSettings(connect_to=server.address, allow_networks=("127.0.0.0/8",))
             async with guarded_session(settings, "x") as session:
-                with pytest.raises(aiohttp.ClientError) as caught:
+                with permitted(), pytest.raises(aiohttp.ClientError) as caught:
                     await session.get("http://a.example/")
             error = CallError(classify(caught.value))
             return (await NetworkCheck(settings, ManualClock()).explain(error)).failure.kind
@@ -109,23 +110,48 @@ def test_one_connection_tells_about_the_one_address_for_a_while() -> None:
             check = NetworkCheck(FetchSettings(connect_to=server.address), clock)
             error = CallError(Failure(FailureKind.CONNECT, "why"))
             for connections in (1, 2):
-                await asyncio.gather(*(check.explain(error) for _ in range(5)))
+                for _ in range(2):
+                    await asyncio.gather(*(check.explain(error) for _ in range(5)))
+                    clock.advance(UP_KEPT_S / 2)
                 await until(lambda wanted=connections: server.connections == wanted)  # type: ignore[misc]
-                clock.advance(KEPT_S + 1)
+                clock.advance(0.1)
 
     asyncio.run(run())
 
 
-def test_a_finding_is_kept_for_a_while_and_then_looked_at_again() -> None:
+def test_an_outage_is_kept_for_a_while_and_then_looked_at_again() -> None:
+    clock = ManualClock()
+    error = CallError(Failure(FailureKind.CONNECT, "why"))
+
+    async def run() -> list[FailureKind]:
+        with socket.socket() as one_address:
+            one_address.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{one_address.getsockname()[1]}"
+            check = NetworkCheck(FetchSettings(connect_to=address), clock)
+            kinds = [(await check.explain(error)).failure.kind]
+            one_address.listen()  # the outage is over
+            for wait_s in (DOWN_KEPT_S - 0.1, 0.2):
+                clock.advance(wait_s)
+                kinds.append((await check.explain(error)).failure.kind)
+        # And it is back, while we still think that all is well.
+        for wait_s in (UP_KEPT_S - 0.1, 0.2):
+            clock.advance(wait_s)
+            kinds.append((await check.explain(error)).failure.kind)
+        return kinds
+
+    theirs, ours = FailureKind.CONNECT, FailureKind.LOCAL_NETWORK
+    assert asyncio.run(run()) == [ours, ours, theirs, theirs, ours]
+
+
+def test_all_that_fail_together_are_told_the_same() -> None:
     async def run() -> None:
-        clock = ManualClock()
         error = CallError(Failure(FailureKind.DNS, "why"))
-        check = NetworkCheck(FetchSettings(control_names=("localhost",)), clock)
-        down = NetworkCheck(FetchSettings(control_names=("one.invalid",)), clock)
-        for _ in range(2):
-            assert (await check.explain(error)).failure.kind is FailureKind.DNS
-            found = await asyncio.gather(*(down.explain(error) for _ in range(5)))
-            assert {one.failure.kind for one in found} == {FailureKind.LOCAL_NETWORK}
-            clock.advance(KEPT_S + 1)
+        for names, kind in (
+            (("localhost",), FailureKind.DNS),
+            (("one.invalid",), FailureKind.LOCAL_NETWORK),
+        ):
+            check = NetworkCheck(FetchSettings(control_names=names), ManualClock())
+            found = await asyncio.gather(*(check.explain(error) for _ in range(5)))
+            assert {one.failure.kind for one in found} == {kind}
 
     asyncio.run(run())

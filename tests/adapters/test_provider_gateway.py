@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -17,14 +18,15 @@ from hypothesis import strategies as st
 from resources.adapters.ledger.calls import Budget
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.ledger.ledger import Ledger
-from resources.adapters.network import NetworkCheck
 from resources.adapters.provider_gateway import CallPolicy, ProviderGateway
-from resources.core.config import FetchSettings
+from resources.core.breaker import RETRIES_ALWAYS_ALLOWED, BreakerPolicy
 from resources.core.enrichment import Enrichment
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.models import Candidate, CompanyQuery, DomainTask, RawAnswer, Settled
+from resources.core.pacing import PaceLimits
 from resources.core.provider_chain import ChainLink
 from resources.core.retry import RetryPolicy
+from tests.support.gates import NEVER_OPENS, gate_on
 from tests.support.ledgers import open_at, sqlite_url
 from tests.support.time import NOW, ManualClock, until
 
@@ -49,6 +51,9 @@ class FakeProvider:
     rows_while_asked: list[dict[str, list[tuple[Any, Any]]]] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
+
+    async def endpoint(self, queries: Sequence[CompanyQuery]) -> str:
+        return self.name
 
     async def ask(self, queries: Sequence[CompanyQuery]) -> Answers:
         domains = [query.domain for query in queries]
@@ -113,7 +118,8 @@ class _Way:
         self.clock = ManualClock()
         self.commits = CommitQueue(self.ledger.database, 50)
 
-    def gateway(
+    @asynccontextmanager
+    async def gateway(
         self,
         *,
         concurrency: int = 8,
@@ -123,26 +129,29 @@ class _Way:
         patience_s: float = 60,
         is_required: bool = True,
         closing_s: float = 10,
-    ) -> ProviderGateway:
-        return ProviderGateway(
-            self.provider,
-            self.ledger,
-            self.commits,
-            NetworkCheck(FetchSettings(control_names=()), self.clock),
-            self.clock,
-            CallPolicy(
-                concurrency,
-                RetryPolicy(attempts, 0.0, 0.0),
-                fresh_s,
-                1.0,
-                patience_s,
-                is_required,
-                closing_s,
-            ),
-            Budget("scope", max_credits),
-            "worker",
-            Random(0),
-        )
+        policy: BreakerPolicy = NEVER_OPENS,
+    ) -> AsyncIterator[ProviderGateway]:
+        """The way as a new run has it, with a gate of its own."""
+        async with gate_on(self.ledger, policy=policy, clock=self.clock) as gate:
+            yield ProviderGateway(
+                self.provider,
+                self.ledger,
+                self.commits,
+                gate,
+                self.clock,
+                CallPolicy(
+                    PaceLimits(1000, 1000, concurrency),
+                    RetryPolicy(attempts, 0.0, 0.0),
+                    fresh_s,
+                    1.0,
+                    patience_s,
+                    is_required,
+                    closing_s,
+                ),
+                Budget("scope", max_credits),
+                "worker",
+                Random(0),
+            )
 
     def close(self) -> None:
         self.commits.close()
@@ -151,14 +160,14 @@ class _Way:
 
 
 def _run(
-    way: _Way, gateway: ProviderGateway, *names: str
+    way: _Way, opened: AbstractAsyncContextManager[ProviderGateway], *names: str
 ) -> dict[str, RawAnswer | Failure | BaseException]:
     async def run() -> dict[str, RawAnswer | Failure | BaseException]:
         domains = [f"{name}.example" for name in names]
-        found = await asyncio.gather(
-            *(gateway.answer(CompanyQuery(domain)) for domain in domains), return_exceptions=True
-        )
-        await gateway.close()
+        async with opened as gateway:
+            answers = (gateway.answer(CompanyQuery(domain)) for domain in domains)
+            found = await asyncio.gather(*answers, return_exceptions=True)
+            await gateway.close()
         return dict(zip(names, found, strict=True))
 
     return asyncio.run(asyncio.wait_for(run(), 20))
@@ -195,8 +204,10 @@ def test_everybody_gets_their_own_answer(names: set[int], bulk: int) -> None:
 
 def test_a_domain_that_two_ask_for_is_asked_once(way: _Way) -> None:
     async def run() -> list[Any]:
-        gateway = way.gateway()
-        return await asyncio.gather(*(gateway.answer(CompanyQuery("a.example")) for _ in range(5)))
+        async with way.gateway() as gateway:
+            return await asyncio.gather(
+                *(gateway.answer(CompanyQuery("a.example")) for _ in range(5))
+            )
 
     assert asyncio.run(run()) == [_answer("a.example")] * 5
     assert way.provider.asked == [["a.example"]]
@@ -213,9 +224,9 @@ def test_a_call_is_committed_before_it_is_sent(way: _Way) -> None:
 
 def test_an_answer_is_committed_before_anybody_gets_it(way: _Way) -> None:
     async def run() -> None:
-        gateway = way.gateway()
-        answer = await gateway.answer(CompanyQuery("a.example"))
-        assert way.outside.calls.find("pdl", ["a.example"], 0) == {"a.example": answer}
+        async with way.gateway() as gateway:
+            answer = await gateway.answer(CompanyQuery("a.example"))
+            assert way.outside.calls.find("pdl", ["a.example"], 0) == {"a.example": answer}
 
     asyncio.run(run())
 
@@ -233,12 +244,12 @@ def test_kept_answers_are_not_asked_for_again_while_fresh(way: _Way) -> None:
 def test_an_answer_that_was_lost_in_a_kill_is_in_doubt_and_asked_for_again(way: _Way) -> None:
     async def run() -> None:
         way.provider.script = [_hangs]
-        gateway = way.gateway(closing_s=0.01)
-        waiting = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
-        await until(lambda: way.provider.in_flight == 1)
-        await gateway.close()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+        async with way.gateway(closing_s=0.01) as gateway:
+            waiting = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
+            await until(lambda: way.provider.in_flight == 1)
+            await gateway.close()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
 
     asyncio.run(run())
     (row,) = way.outside.calls.story("a.example")
@@ -250,13 +261,13 @@ def test_one_who_stops_waiting_does_not_take_the_answer_from_the_others(way: _Wa
     async def run() -> None:
         go = asyncio.Event()
         way.provider.script = [_held(go)]
-        gateway = way.gateway()
-        leaves = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
-        stays = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
-        await until(lambda: way.provider.in_flight == 1)
-        leaves.cancel()
-        go.set()
-        assert await stays == _answer("b.example")
+        async with way.gateway() as gateway:
+            leaves = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
+            stays = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
+            await until(lambda: way.provider.in_flight == 1)
+            leaves.cancel()
+            go.set()
+            assert await stays == _answer("b.example")
 
     asyncio.run(run())
     assert way.outside.calls.find("pdl", ["a.example"], 0)  # paid for, so kept
@@ -264,12 +275,12 @@ def test_one_who_stops_waiting_does_not_take_the_answer_from_the_others(way: _Wa
 
 def test_what_nobody_waits_for_any_more_is_not_sent(way: _Way) -> None:
     async def run() -> None:
-        gateway = way.gateway()
-        leaves = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
-        stays = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
-        await asyncio.sleep(0)
-        leaves.cancel()
-        assert await stays == _answer("b.example")
+        async with way.gateway() as gateway:
+            leaves = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
+            stays = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
+            await asyncio.sleep(0)
+            leaves.cancel()
+            assert await stays == _answer("b.example")
 
     asyncio.run(run())
     assert way.provider.asked == [["b.example"]]
@@ -285,14 +296,14 @@ def test_what_nobody_waits_for_any_more_is_not_sent_again_either(way: _Way) -> N
             raise CallError(Failure(FailureKind.HTTP_5XX, "why", provider="pdl"))
 
         way.provider.script = [fails]
-        gateway = way.gateway(attempts=3)
-        leaves = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
-        stays = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
-        await until(lambda: way.provider.in_flight == 1)
-        leaves.cancel()
-        await asyncio.wait({leaves})
-        go.set()
-        assert await stays == _answer("b.example")
+        async with way.gateway(attempts=3) as gateway:
+            leaves = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
+            stays = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
+            await until(lambda: way.provider.in_flight == 1)
+            leaves.cancel()
+            await asyncio.wait({leaves})
+            go.set()
+            assert await stays == _answer("b.example")
 
     asyncio.run(run())
     assert way.provider.asked == [["a.example", "b.example"], ["b.example"]]
@@ -304,14 +315,14 @@ def test_only_so_many_calls_are_under_way_at_a_time(tmp_path: Path) -> None:
     async def run() -> None:
         go = asyncio.Event()
         way.provider.script = [_held(go)] * 8
-        gateway = way.gateway(concurrency=2)
-        waiting = [
-            asyncio.ensure_future(gateway.answer(CompanyQuery(f"{name}.example")))
-            for name in "abcdefgh"
-        ]
-        await until(lambda: way.provider.in_flight == 2)
-        go.set()
-        await asyncio.gather(*waiting)
+        async with way.gateway(concurrency=2) as gateway:
+            waiting = [
+                asyncio.ensure_future(gateway.answer(CompanyQuery(f"{name}.example")))
+                for name in "abcdefgh"
+            ]
+            await until(lambda: way.provider.in_flight == 2)
+            go.set()
+            await asyncio.gather(*waiting)
 
     asyncio.run(run())
     assert way.provider.most_in_flight == 2
@@ -344,12 +355,12 @@ def test_what_is_kept_is_given_while_the_provider_hangs(way: _Way) -> None:
 
     async def run() -> None:
         way.provider.script = [_hangs]
-        gateway = way.gateway(concurrency=1, closing_s=0.01)
-        hangs = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
-        await until(lambda: way.provider.in_flight == 1)
-        assert await gateway.answer(CompanyQuery("a.example")) == _answer("a.example")
-        hangs.cancel()
-        await gateway.close()
+        async with way.gateway(concurrency=1, closing_s=0.01) as gateway:
+            hangs = asyncio.ensure_future(gateway.answer(CompanyQuery("b.example")))
+            await until(lambda: way.provider.in_flight == 1)
+            assert await gateway.answer(CompanyQuery("a.example")) == _answer("a.example")
+            hangs.cancel()
+            await gateway.close()
 
     asyncio.run(asyncio.wait_for(run(), 20))
 
@@ -362,12 +373,12 @@ def test_an_answer_that_comes_too_late_for_its_domain_is_kept_for_the_next_run(
     async def run() -> None:
         go = asyncio.Event()
         way.provider.script = [_held(go)]
-        gateway = way.gateway(patience_s=1.0)
-        answer = await gateway.answer(CompanyQuery("a.example"))
-        assert isinstance(answer, Failure)
-        assert answer.kind is FailureKind.TIMEOUT
-        go.set()
-        await gateway.close()
+        async with way.gateway(patience_s=1.0) as gateway:
+            answer = await gateway.answer(CompanyQuery("a.example"))
+            assert isinstance(answer, Failure)
+            assert answer.kind is FailureKind.TIMEOUT
+            go.set()
+            await gateway.close()
 
     asyncio.run(run())
     assert _run(way, way.gateway(), "a") == {"a": _answer("a.example")}
@@ -383,17 +394,15 @@ def test_domains_settle_without_an_optional_provider_that_hangs(tmp_path: Path) 
     domains = ["a.example", "b.example", "c.example"]
 
     async def run() -> list[Any]:
-        gateways = {
-            "rdap": free.gateway(concurrency=1, patience_s=0.2, is_required=False, closing_s=0.01),
-            "pdl": paid.gateway(),
-        }
-        chain = [ChainLink("rdap", is_required=False), ChainLink("pdl", is_required=True)]
-        work = Enrichment(chain, gateways, frozenset(), 10)
-        tasks = [DomainTask(CompanyQuery(domain), "batch", 0) for domain in domains]
-        outcomes = await asyncio.gather(*(work.attempt(task) for task in tasks))
-        for gateway in gateways.values():
-            await gateway.close()
-        return outcomes
+        hanging = free.gateway(concurrency=1, patience_s=0.2, is_required=False, closing_s=0.01)
+        async with hanging as rdap, paid.gateway() as pdl:
+            chain = [ChainLink("rdap", is_required=False), ChainLink("pdl", is_required=True)]
+            work = Enrichment(chain, {"rdap": rdap, "pdl": pdl}, frozenset(), 10)
+            tasks = [DomainTask(CompanyQuery(domain), "batch", 0) for domain in domains]
+            outcomes = await asyncio.gather(*(work.attempt(task) for task in tasks))
+            for gateway in (rdap, pdl):
+                await gateway.close()
+            return outcomes
 
     for outcome in asyncio.run(asyncio.wait_for(run(), 20)):
         assert isinstance(outcome, Settled)
@@ -412,14 +421,14 @@ def test_a_call_under_way_at_the_end_still_brings_its_answer(way: _Way) -> None:
     async def run() -> None:
         go = asyncio.Event()
         way.provider.script = [_held(go)]
-        gateway = way.gateway()
-        waiting = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
-        await until(lambda: way.provider.in_flight == 1)
-        waiting.cancel()
-        closing = asyncio.ensure_future(gateway.close())
-        await asyncio.sleep(0)
-        go.set()
-        await closing
+        async with way.gateway() as gateway:
+            waiting = asyncio.ensure_future(gateway.answer(CompanyQuery("a.example")))
+            await until(lambda: way.provider.in_flight == 1)
+            waiting.cancel()
+            closing = asyncio.ensure_future(gateway.close())
+            await asyncio.sleep(0)
+            go.set()
+            await closing
 
     asyncio.run(asyncio.wait_for(run(), 20))
     assert way.outside.calls.find("pdl", ["a.example"], 0) == {"a.example": _answer("a.example")}
@@ -431,21 +440,22 @@ def test_nothing_new_is_sent_at_the_end(tmp_path: Path) -> None:
     async def run() -> None:
         go = asyncio.Event()
         way.provider.script = [_held(go)]
-        gateway = way.gateway(concurrency=1)
-        waiting = [
-            asyncio.ensure_future(gateway.answer(CompanyQuery(f"{name}.example"))) for name in "abc"
-        ]
-        await until(lambda: way.provider.in_flight == 1)
-        closing = asyncio.ensure_future(gateway.close())
-        await asyncio.sleep(0)
-        late = await gateway.answer(CompanyQuery("d.example"))
-        assert isinstance(late, Failure)
-        assert late.kind is FailureKind.CANCELLED
-        go.set()
-        await closing
-        found = await asyncio.gather(*waiting, return_exceptions=True)
-        assert found[0] == _answer("a.example")
-        assert not any(isinstance(answer, RawAnswer) for answer in found[1:])
+        async with way.gateway(concurrency=1) as gateway:
+            waiting = [
+                asyncio.ensure_future(gateway.answer(CompanyQuery(f"{name}.example")))
+                for name in "abc"
+            ]
+            await until(lambda: way.provider.in_flight == 1)
+            closing = asyncio.ensure_future(gateway.close())
+            await asyncio.sleep(0)
+            late = await gateway.answer(CompanyQuery("d.example"))
+            assert isinstance(late, Failure)
+            assert late.kind is FailureKind.CANCELLED
+            go.set()
+            await closing
+            found = await asyncio.gather(*waiting, return_exceptions=True)
+            assert found[0] == _answer("a.example")
+            assert not any(isinstance(answer, RawAnswer) for answer in found[1:])
 
     asyncio.run(asyncio.wait_for(run(), 20))
     assert way.provider.asked == [["a.example"]]
@@ -493,11 +503,11 @@ def test_a_provider_that_needs_a_person_is_not_asked_again_in_this_run(
 ) -> None:
     async def run() -> None:
         way.provider.script = [_fails(kind)]
-        gateway = way.gateway(attempts=3)
-        for name in ("a", "b", "c"):
-            answer = await gateway.answer(CompanyQuery(f"{name}.example"))
-            assert isinstance(answer, Failure)
-            assert answer.kind is kind
+        async with way.gateway(attempts=3) as gateway:
+            for name in ("a", "b", "c"):
+                answer = await gateway.answer(CompanyQuery(f"{name}.example"))
+                assert isinstance(answer, Failure)
+                assert answer.kind is kind
 
     asyncio.run(run())
     assert way.provider.asked == [["a.example"]]
@@ -508,9 +518,9 @@ def test_an_item_that_says_the_credits_are_used_up_closes_the_provider_too(way: 
     async def run() -> None:
         empty = Failure(FailureKind.QUOTA_EXHAUSTED, "no credits", provider="pdl")
         way.provider.script = [_says(a=empty)]
-        gateway = way.gateway()
-        assert await gateway.answer(CompanyQuery("a.example")) == empty
-        assert await gateway.answer(CompanyQuery("b.example")) == empty
+        async with way.gateway() as gateway:
+            assert await gateway.answer(CompanyQuery("a.example")) == empty
+            assert await gateway.answer(CompanyQuery("b.example")) == empty
 
     asyncio.run(run())
     assert way.provider.asked == [["a.example"]]
@@ -521,9 +531,9 @@ def test_a_closed_provider_still_gives_what_was_kept(way: _Way) -> None:
 
     async def run() -> RawAnswer | Failure:
         way.provider.script = [_fails(FailureKind.AUTH)]
-        gateway = way.gateway()
-        await gateway.answer(CompanyQuery("b.example"))
-        return await gateway.answer(CompanyQuery("a.example"))
+        async with way.gateway() as gateway:
+            await gateway.answer(CompanyQuery("b.example"))
+            return await gateway.answer(CompanyQuery("a.example"))
 
     assert asyncio.run(run()) == _answer("a.example")
 
@@ -537,6 +547,83 @@ def test_an_unforeseen_exception_of_a_provider_is_a_bug_and_its_call_is_noted(wa
     assert isinstance(found, Failure)
     assert (found.kind, found.provider) == (FailureKind.BUG, "pdl")
     assert way.outside.calls.story("a.example")[0]["outcome"] == "bug"
+
+
+# -- breaker and pace -------------------------------------------------------------------------
+
+OPENS_AT_ONCE = BreakerPolicy(threshold=1, timeout_s=300)
+
+
+def _kinds(found: Mapping[str, object]) -> dict[str, FailureKind]:
+    return {name: answer.kind for name, answer in found.items() if isinstance(answer, Failure)}
+
+
+@pytest.mark.parametrize("is_required", [True, False])
+def test_a_paused_provider_is_not_asked_and_stops_the_run_only_where_it_is_required(
+    way: _Way, is_required: bool
+) -> None:
+    way.provider.script = [_fails(FailureKind.HTTP_5XX)]
+    _run(way, way.gateway(policy=OPENS_AT_ONCE), "a")
+    found = _run(way, way.gateway(policy=OPENS_AT_ONCE, is_required=is_required), *"bcde")
+    assert _kinds(found) == dict.fromkeys("bcde", FailureKind.BREAKER_OPEN)
+    for failure in found.values():
+        assert isinstance(failure, Failure)
+        assert failure.is_for_all is is_required
+        assert failure.retry_after_s == 300
+    assert way.provider.asked == [["a.example"]]
+    assert way.outside.calls.story("b.example") == []
+
+
+def test_one_domain_alone_tries_whether_the_provider_is_back(way: _Way) -> None:
+    way.provider.script = [_fails(FailureKind.HTTP_5XX), _fails(FailureKind.HTTP_5XX)]
+    _run(way, way.gateway(policy=OPENS_AT_ONCE), "a")
+    way.clock.advance(300)
+    found = _run(way, way.gateway(policy=OPENS_AT_ONCE), *"bcd")
+    # The one that was asked has used up a round, and the others have not.
+    assert sorted(_kinds(found).values()) == sorted(
+        [FailureKind.HTTP_5XX, FailureKind.BREAKER_OPEN, FailureKind.BREAKER_OPEN]
+    )
+    assert [len(call) for call in way.provider.asked] == [1, 1]
+
+
+def test_once_the_one_domain_is_answered_the_others_are_asked_too(way: _Way) -> None:
+    way.provider.script = [_fails(FailureKind.HTTP_5XX)]
+    _run(way, way.gateway(policy=OPENS_AT_ONCE), "a")
+    way.clock.advance(300)
+    found = _run(way, way.gateway(policy=OPENS_AT_ONCE), *"bcdef")
+    assert found == {name: _answer(f"{name}.example") for name in "bcdef"}
+    assert len(way.provider.asked[1]) == 1
+
+
+def test_tries_of_one_provider_end_with_its_budget(way: _Way) -> None:
+    way.provider.script = [_fails(FailureKind.HTTP_5XX)] * 10
+    assert _kinds(_run(way, way.gateway(attempts=10), "a")) == {"a": FailureKind.HTTP_5XX}
+    assert len(way.provider.asked) == 1 + RETRIES_ALWAYS_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("is_required", "kind"), [(True, FailureKind.LIMITER), (False, FailureKind.TIMEOUT)]
+)
+def test_a_wait_that_is_longer_than_patience_is_told_at_once(
+    way: _Way, is_required: bool, kind: FailureKind
+) -> None:
+    async def complain(queries: Sequence[CompanyQuery]) -> Answers:
+        raise CallError(Failure(FailureKind.RATE_LIMITED, "slow down", "https://x/", "pdl", 600))
+
+    way.provider.script = [complain]
+    assert _kinds(_run(way, way.gateway(), "a")) == {"a": FailureKind.RATE_LIMITED}
+    found = _run(way, way.gateway(is_required=is_required), "b")
+    assert _kinds(found) == {"b": kind}
+    assert found["b"].retry_after_s == 600  # type: ignore[union-attr]
+    assert way.provider.asked == [["a.example"]]
+
+
+def test_items_that_complain_slow_the_next_calls_down(way: _Way) -> None:
+    slower = Failure(FailureKind.RATE_LIMITED, "slow down", provider="pdl", retry_after_s=600)
+    way.provider.script = [_says(a=_answer("a.example"), b=slower)]
+    found = _run(way, way.gateway(), "a", "b")
+    assert found == {"a": _answer("a.example"), "b": slower}
+    assert _kinds(_run(way, way.gateway(), "c")) == {"c": FailureKind.LIMITER}
 
 
 # -- money ------------------------------------------------------------------------------------

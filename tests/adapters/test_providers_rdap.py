@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,52 @@ def test_a_base_url_makes_the_bootstrap_file_needless() -> None:
 
     _ask(reply, base_url="http://rdap.example/x/")
     assert seen == ["http://rdap.example/x/domain/acme.example"]
+
+
+@pytest.mark.parametrize(
+    ("domain", "base_url", "endpoint"),
+    [
+        ("acme.com", None, "rdap/registry.example"),
+        ("acme.example", None, "rdap/registry.example"),
+        ("shop.co.example", None, "rdap/second.example"),
+        ("acme.zz", None, "rdap"),
+        ("acme.com", "http://one.example:8080/x/", "rdap/one.example"),
+    ],
+)
+def test_each_registry_is_an_endpoint_of_its_own(
+    domain: str, base_url: str | None, endpoint: str
+) -> None:
+    async def run() -> str:
+        transport = httpx.MockTransport(_internet(500))
+        async with httpx.AsyncClient(transport=transport) as client:
+            provider = Rdap(client, clock=_StoppedClock(), base_url=base_url)
+            return await provider.endpoint([CompanyQuery(domain)])
+
+    assert asyncio.run(run()) == endpoint
+
+
+def test_the_bootstrap_file_is_read_once_and_within_the_call_that_was_given_for_it() -> None:
+    story: list[str] = []
+
+    @asynccontextmanager
+    async def passage() -> AsyncIterator[None]:
+        story.append("begun")
+        yield
+        story.append("ended")
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        story.append(request.url.host)
+        return _internet(200, json=_domain())(request)
+
+    async def run() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(reply)) as client:
+            provider = Rdap(client, clock=_StoppedClock(), bootstrap_call=passage)
+            query = [CompanyQuery("acme.com")]
+            await asyncio.gather(*(provider.endpoint(query) for _ in range(3)))
+            await provider.ask(query)
+
+    asyncio.run(run())
+    assert story == ["begun", "data.iana.org", "ended", "registry.example"]
 
 
 def test_a_tld_without_rdap_server_is_no_match() -> None:

@@ -17,6 +17,7 @@ from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.robots import Robots
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, FailureKind
+from tests.support.gates import gate_on
 from tests.support.ledgers import open_at, sqlite_url
 from tests.support.raw_server import RawServer, Step, redirect, reply, reset
 from tests.support.time import ManualClock, ManualSleep
@@ -47,7 +48,11 @@ class _Site:
             max_body_bytes=1000,
         )
         session = await self._stack.enter_async_context(guarded_session(settings, "x"))
-        self.fetcher = Fetcher(session, settings, self.clock, Random(0), ManualSleep())
+        sleep = ManualSleep(self.clock)
+        gate = await self._stack.enter_async_context(
+            gate_on(self.ledger, clock=self.clock, sleep=sleep)
+        )
+        self.fetcher = Fetcher(session, gate, settings, self.clock, Random(0), sleep)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -115,9 +120,31 @@ def test_what_cannot_be_had_forbids_everything_for_now_and_is_not_kept(
             with pytest.raises(CallError) as caught:
                 await robots.rules(f"{SITE}/")
             assert caught.value.failure.kind is kind
+            site.clock.advance(caught.value.failure.retry_after_s or 0.0)
             assert (await robots.rules(f"{SITE}/")).may_fetch(f"{SITE}/")
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("text", "delay_s"),
+    [
+        (DISALLOW, 0.0),
+        (b"User-agent: *\nCrawl-delay: 2.5\n", 2.5),
+        (b"User-agent: *\nCrawl-delay: 9\n\nUser-agent: pipeline\nCrawl-delay: 1\n", 1.0),
+        (b"User-agent: other\nCrawl-delay: 9\n", 0.0),
+        (b"User-agent: *\nCrawl-delay: soon\n", 0.0),
+        (b"User-agent: *\nCrawl-delay: -3\n", 0.0),
+        (b"User-agent: *\nCrawl-delay: nan\n", 0.0),
+        (b"User-agent: *\nCrawl-delay: 1e300\n", 86_400.0),
+    ],
+)
+def test_the_delay_that_is_asked_for_is_read(tmp_path: Path, text: bytes, delay_s: float) -> None:
+    async def run() -> float:
+        async with _Site(tmp_path, {"/robots.txt": reply(text)}) as site:
+            return (await site.robots().rules(f"{SITE}/")).crawl_delay_s
+
+    assert asyncio.run(run()) == delay_s
 
 
 def test_a_huge_file_is_read_up_to_half_a_megabyte_also_where_pages_are_smaller(

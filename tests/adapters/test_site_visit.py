@@ -17,13 +17,14 @@ from resources.adapters.connector import guarded_session
 from resources.adapters.extraction_pool import ExtractionPool
 from resources.adapters.fetcher import Fetcher
 from resources.adapters.ledger.commits import CommitQueue
-from resources.adapters.network import NetworkCheck
 from resources.adapters.robots import Robots
 from resources.adapters.site_visit import SiteVisit
 from resources.adapters.store import Store
+from resources.core.breaker import BreakerPolicy
 from resources.core.config import FetchSettings
 from resources.core.errors import Failure, FailureKind
 from resources.core.models import CompanyQuery, DomainTask, Settled, State
+from tests.support.gates import NEVER_OPENS, gate_on
 from tests.support.ledgers import open_at, sqlite_url
 from tests.support.raw_server import RawServer, Step, hang, redirect, reply, reset, then
 from tests.support.time import NOW, ManualClock, ManualSleep, until
@@ -63,7 +64,7 @@ class _Visits:
         self._stack = stack
         self._pool: ExtractionPool | None = None
 
-    async def visit(self, **limits: Any) -> SiteVisit:
+    async def visit(self, policy: BreakerPolicy = NEVER_OPENS, **limits: Any) -> SiteVisit:
         """A phase's work, as a new run would have it."""
         values: dict[str, Any] = {
             "connect_to": self.server.address,
@@ -75,11 +76,14 @@ class _Visits:
         if self._pool is None:
             self._pool = await self._stack.enter_async_context(ExtractionPool(1))
         session = await self._stack.enter_async_context(guarded_session(settings, "x"))
-        fetcher = Fetcher(session, settings, self.clock, Random(0), ManualSleep())
+        sleep = ManualSleep(self.clock)
+        gate = await self._stack.enter_async_context(
+            gate_on(self.ledger, policy=policy, clock=self.clock, sleep=sleep)
+        )
+        fetcher = Fetcher(session, gate, settings, self.clock, Random(0), sleep)
         return SiteVisit(
             fetcher,
             Robots(fetcher, self.ledger, self.commits, self.clock, settings.robots_ttl),
-            NetworkCheck(settings, self.clock),
             self._pool,
             self.ledger,
             self.commits,
@@ -242,6 +246,46 @@ def test_plain_http_and_www_are_tried_where_the_first_form_cannot_be_reached(
     folder.mkdir()
     script = {**SITE, "/robots.txt": [reset, reset, NO_ROBOTS]}
     assert _content(_attempt(folder, script))["site"] == "https://www.acme.example/"
+
+
+@pytest.mark.parametrize(
+    ("www", "kind"), [(reset, FailureKind.CONNECT), (reply(b"no", "404 Not Found"), None)]
+)
+def test_a_host_that_is_paused_after_an_earlier_form_hides_neither_its_failure_nor_the_last_form(
+    tmp_path: Path, www: Step, kind: FailureKind | None
+) -> None:
+    async def play(visits: _Visits) -> Settled | Failure:
+        visit = await visits.visit(BreakerPolicy(threshold=1))
+        outcome = await visit.attempt(TASK)
+        # The second form is the same host, which is paused by then.
+        hosts = [request.host for request in visits.server.requests]
+        assert hosts.count("acme.example") == 1
+        assert "www.acme.example" in hosts
+        return outcome
+
+    script = {
+        **SITE,
+        "acme.example/robots.txt": reset,
+        "www.acme.example/robots.txt": www,
+    }
+    outcome = _in(tmp_path, script, play)
+    assert outcome.kind is kind
+
+
+def test_a_site_that_is_paused_waits_and_is_not_asked(tmp_path: Path) -> None:
+    async def play(visits: _Visits) -> None:
+        visit = await visits.visit(BreakerPolicy(threshold=1, timeout_s=300))
+        first = await visit.attempt(TASK)
+        assert isinstance(first, Failure)
+        assert first.kind is FailureKind.HTTP_5XX
+        asked = len(visits.server.requests)
+        again = await visit.attempt(TASK)
+        assert isinstance(again, Failure)
+        assert (again.kind, again.retry_after_s) == (FailureKind.BREAKER_OPEN, 300)
+        assert "acme.example" in again.message
+        assert len(visits.server.requests) == asked
+
+    _in(tmp_path, {**SITE, "/robots.txt": reply(b"", "500 Oops")}, play)
 
 
 def test_an_interrupted_visit_goes_on_where_it_stopped(tmp_path: Path) -> None:

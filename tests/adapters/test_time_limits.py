@@ -16,10 +16,10 @@ import pytest
 
 from resources.adapters.classify import classify
 from resources.adapters.connector import guarded_client, guarded_session
-from resources.adapters.permit import Permit, holding, site_endpoint
 from resources.adapters.time_limits import which_limit
 from resources.core.config import FetchSettings
 from resources.core.errors import FailureKind
+from tests.support.gates import permitted
 from tests.support.raw_server import Play, RawServer, Step, hang, reply, reset, then
 from tests.support.requirements import missing
 
@@ -53,7 +53,7 @@ async def _error(call: Call, address: str, **limits: float) -> tuple[Exception, 
     values |= {"total_timeout": LONG_S, "allow_networks": ("127.0.0.0/8",)}
     settings = FetchSettings(connect_to=address, **{**values, **limits})
     async with guarded_session(settings, "test/1") as session:
-        with holding(Permit(site_endpoint("acme.example", 1))):
+        with permitted():
             try:
                 await call(settings, session)
             except Exception as error:  # noqa: BLE001

@@ -9,6 +9,7 @@ import pytest
 
 from resources.adapters.ledger.ledger import Ledger
 from tests.support.ledgers import empty, new_database, open_at, postgres_server, sqlite_url
+from tests.support.places import Place, place_at
 
 DATABASES = ["sqlite", "postgresql"]
 
@@ -58,3 +59,19 @@ def second(ledger: Ledger) -> Iterator[Ledger]:
     other = open_at(url)
     yield other
     other.close()
+
+
+@pytest.fixture(scope="module", params=["memory", *DATABASES])
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """Where several workers keep what they share; what it hands out is empty each time."""
+    if request.param == "memory":
+        yield Place([])
+    elif request.param == "sqlite":
+        with place_at(sqlite_url(tmp_path_factory.mktemp("place"))) as place:
+            yield place
+    else:
+        server = request.getfixturevalue("server")
+        with new_database(server, "place") as url, place_at(url) as place:
+            yield place

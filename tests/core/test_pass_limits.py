@@ -81,6 +81,9 @@ class _TimedWork(ScriptedWork):
         self.began: dict[str, float] = {}
         self.ended: dict[str, float] = {}
 
+    async def close(self) -> None:
+        pass
+
     async def attempt(self, task: DomainTask) -> Outcome:
         time = asyncio.get_running_loop().time
         self.began[task.domain] = time()

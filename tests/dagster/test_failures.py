@@ -215,6 +215,27 @@ def test_a_run_that_breaks_off_at_the_disk_names_the_path_and_who_acts() -> None
     assert failure.allow_retries is True
 
 
+def test_what_would_be_an_answers_fault_in_a_call_is_ours_where_the_run_itself_meets_it() -> None:
+    for error in (UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), TimeoutError("late")):
+        failure = crashed(PHASE, ["list-00001"], error, retries_done=2)
+        assert failure.metadata["kind"].value == "bug"
+        assert f"unforeseen {type(error).__name__}: " in str(failure.description)
+        assert failure.allow_retries is False
+
+
+def test_what_stopped_the_run_is_not_said_twice() -> None:
+    error = PipelinePhaseError(
+        PHASE, "The disk is full. 2 of 2 domains wait.", False, domain="acme.example"
+    )
+    example = Example("store", "acme.example", "list-00001", "The disk is full.")
+    raised = _as_dagster(error, examples=[example])
+    assert isinstance(raised, Failure)
+    assert raised.description == (
+        "The disk is full. 2 of 2 domains wait. "
+        "The newest store is acme.example (batch list-00001)."
+    )
+
+
 def test_a_setting_that_cannot_be_used_is_not_tried_again() -> None:
     failure = unusable(UsageError(f"PIPELINE_X names {SECRET}."))
     assert (failure.description, failure.allow_retries) == ("PIPELINE_X names ***.", False)

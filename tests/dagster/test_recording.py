@@ -8,9 +8,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
-from logging import ERROR
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +25,7 @@ from dagster import (
 from pipeline_assets.dagster_records import Upstream
 from pipeline_assets.definitions import build_definitions
 from pipeline_assets.instance import Runs, open_instance
-from resources.adapters.ledger.schema import pages
 from resources.core.config import load_settings
-from resources.platform import Platform
 from tests.support.dagster_view import statuses
 from tests.support.processes import Sandbox, pipeline, sandbox, write_list
 
@@ -43,7 +39,12 @@ host = "*{BAD}"
 kind = "status"
 status = 503
 """
-SETTINGS = {"PIPELINE_RETRY_BACKOFF_BASE": "0.05", "PIPELINE_MAX_RETRIES": "1"}
+SETTINGS = {
+    "PIPELINE_RETRY_BACKOFF_BASE": "0.05",
+    "PIPELINE_MAX_RETRIES": "1",
+    # A site that fails often is paused; here it is asked again at once.
+    "PIPELINE_CIRCUIT_BREAKER_TIMEOUT": "0.05",
+}
 
 
 @dataclass(frozen=True)
@@ -169,72 +170,6 @@ def test_a_failed_run_shows_counts_and_an_example_of_each_reason(story: Story) -
     assert BAD in record.data["url"]
     assert "HTTP 503" in record.data["message"]
     assert shown.metadata["cause"].value.startswith("PipelinePhaseError: PAGE_SCRAPING: 1 of 3")
-
-
-def _new_list(story: Story, name: str, domains: list[str]) -> str:
-    """Take a list in, in one batch, without working on it. Returns the batch's key."""
-    source = write_list(story.home.parent.parent / f"{name}.csv", domains)
-    arguments = ("--sandbox-url", story.internet.url, "--only", "PROFILE_BUILD")
-    pipeline("run", str(source), *arguments, home=story.home.parent)
-    return f"{name}-00001"
-
-
-def _break_kept_page(domain: str) -> None:
-    """Let a page be kept with an address that no code of ours can have written."""
-    with (
-        closing(Platform.open(load_settings())) as platform,
-        platform.ledger.database.write() as connection,
-    ):
-        connection.execute(
-            pages.insert().values(
-                domain=domain,
-                url=f"https://{domain}/",
-                role="home",
-                final_url="https://[broken",
-                status=200,
-                size_bytes=0,
-                fetched_at=platform.clock.now(),
-            )
-        )
-
-
-def test_a_bug_leaves_its_stack_in_the_log_and_in_what_the_failed_run_shows(
-    story: Story, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key = _new_list(story, "odd", ["odd.example", "even.example"])
-    _break_kept_page("odd.example")
-    monkeypatch.setenv("PIPELINE_MAX_RETRIES", "0")
-    runs = Runs(story.instance, build_definitions())
-    said = runs.run_range("scrape_pages", key, key, {})
-    assert "The newest bug is odd.example" in str(said)
-    run = story.instance.get_runs(RunsFilter(job_name="scrape_pages"), limit=1)[0]
-    shown = _shown_failure(story, run).user_failure_data
-    assert shown is not None
-    assert shown.metadata["by_kind"].value == {"bug": 1}
-    trace = shown.metadata["stack_traces"].value
-    errors = [e.user_message for e in story.instance.all_logs(run.run_id) if e.level == ERROR]
-    (logged,) = [message for message in errors if "odd.example" in message and "Trace" in message]
-    for stack in (trace, logged):
-        assert "Traceback (most recent call last)" in stack
-        assert "in _site_of" in stack
-        assert "ValueError: Invalid IPv6 URL" in stack
-    # Given up the second time: settled, so the run passes, and its log has the stack all the same.
-    assert runs.run_range("scrape_pages", key, key, {}) is None
-    run = story.instance.get_runs(RunsFilter(job_name="scrape_pages"), limit=1)[0]
-    errors = [e.user_message for e in story.instance.all_logs(run.run_id) if e.level == ERROR]
-    assert any("in _site_of" in message for message in errors)
-
-
-def test_a_setting_that_cannot_be_used_is_told_in_one_sentence_and_not_tried_again(
-    story: Story, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key = _new_list(story, "late", ["late.example"])
-    monkeypatch.setenv("PIPELINE_FETCH__CONNECT_TO", "no-such-name.invalid:80")
-    said = Runs(story.instance, build_definitions()).run_range("scrape_pages", key, key, {})
-    assert str(said).startswith("PIPELINE_FETCH__CONNECT_TO names 'no-such-name.invalid'")
-    run = story.instance.get_runs(RunsFilter(job_name="scrape_pages"), limit=1)[0]
-    events = [e.dagster_event for e in story.instance.all_logs(run.run_id) if e.is_dagster_event]
-    assert not [event for event in events if event and event.is_step_up_for_retry]
 
 
 def test_upstream_of_an_asset_without_records_is_empty(story: Story) -> None:

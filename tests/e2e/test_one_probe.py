@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,10 +74,12 @@ class Story:
         return [at for at, _ in self.calls if start <= at < end]
 
 
-async def _until(condition, timeout_s: float = 40.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.02)
+async def _until(condition: Callable[[], bool], said: Callable[[], object]) -> None:
+    """Wait until something is so; say what is the case where it does not come to that."""
+    give_up_at = time.monotonic() + 60.0
+    while not condition():
+        assert time.monotonic() < give_up_at, said()
+        await asyncio.sleep(0.02)
 
 
 async def _play(url: str, ledger: Ledger) -> Story:
@@ -102,16 +104,20 @@ async def _play(url: str, ledger: Ledger) -> Story:
 
         first, second = await start("a"), await start("b")
         first[0].begin()
-        await _until(lambda: openings() == 1)
+        await _until(lambda: openings() == 1, changes)
         others_began_at = time.time()
         for process in first[1:]:
             process.begin()
-        await _until(lambda: openings() == PROBES)
+        await _until(lambda: openings() == PROBES, changes)
         for process in second:
             process.begin()
-        await _until(lambda: openings() > PROBES)
+        await _until(lambda: openings() > PROBES, changes)
         provider.is_dead = False
-        await _until(lambda: len(provider.answered) == 2 * PROCESSES)
+        everybody = {process.name for process in (*first, *second)}
+        await _until(
+            lambda: provider.answered == everybody,
+            lambda: (everybody - provider.answered, provider.calls[-20:], changes()),
+        )
         seen = await asyncio.gather(*(process.end() for process in (*first, *second)))
         return Story(provider.calls, changes(), others_began_at, seen)
 
@@ -143,8 +149,7 @@ def test_one_call_tries_after_each_cool_down_and_none_before(story: Story) -> No
     for number, (start, end) in enumerate(zip(opened, [*opened[1:], *closed], strict=True)):
         retry_at = start + POLICY.wait_s(number + 1)
         # The process that opened it may have had calls under way.
-        start = max(start, story.others_began_at)
-        sent = story.calls_between(start, end)
+        sent = story.calls_between(max(start, story.others_began_at), end)
         assert len(sent) == 1, (number, start, retry_at, sent)
         assert sent[0] >= retry_at
         assert sent[0] < retry_at + PATIENCE_S, "nobody tried though it was time"

@@ -100,7 +100,7 @@ def test_a_process_that_stood_still_overwrites_nothing(tmp_path: Path, phase: st
             os.kill(stopped.pid, signal.SIGCONT)
             said = stopped.communicate(timeout=60)[1]
         assert _changed(before, ledger) == {}
-    assert "Traceback" not in said
+    assert "Traceback" not in said, said
     if phase == "PROFILE_BUILD":  # it holds no claims: there is nothing to take over
         assert stopped.returncode == 0, said
     else:

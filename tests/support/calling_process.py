@@ -1,6 +1,6 @@
 """A process of its own that calls one provider over and over, through the real gate and client.
 
-    python -m tests.support.calling_process DATABASE_URL HOST:PORT NAME BREAKER_TIMEOUT_S RATE PAUSE_S
+    python -m tests.support.calling_process DATABASE_URL HOST:PORT NAME TIMEOUT_S RATE PAUSE_S
 
 It says "ready" when it is loaded and opens the ledger only when it is told to go on, so that many
 of them begin together. It ends when its standard input ends, and so with whoever started it, and
@@ -121,9 +121,7 @@ async def _call_on(
 
 async def _run(arguments: Sequence[str]) -> Counter[str]:
     database_url, server, name, breaker_timeout_s, rate, pause_s = arguments
-    settings = FetchSettings(
-        connect_to=server, allow_networks=("127.0.0.0/8",), control_names=()
-    )
+    settings = FetchSettings(connect_to=server, allow_networks=("127.0.0.0/8",), control_names=())
     limits = PaceLimits(rate=float(rate), burst=max(1.0, float(rate) / 10), concurrency=64)
     policy = BreakerPolicy(threshold=THRESHOLD, timeout_s=float(breaker_timeout_s), probe_s=10.0)
     endpoint = Endpoint(ENDPOINT, provider=ENDPOINT, limits=limits)

@@ -47,7 +47,7 @@ async def gate_on(
     network = NetworkCheck(settings, clock)
     try:
         async with CallGate(
-            ledger, commits, network, clock, policy, worker_id, refresh_s, sleep
+            ledger, commits, network, clock, policy, worker_id, settings, refresh_s, sleep
         ) as gate:
             yield gate
     finally:

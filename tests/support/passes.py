@@ -163,6 +163,9 @@ class ScriptedWork:
         self.begun: list[DomainTask] = []
         self.together: defaultdict[str, set[str]] = defaultdict(set)
 
+    async def close(self) -> None:
+        pass
+
     async def attempt(self, task: DomainTask) -> Outcome:
         self.begun.append(task)
         self.in_hand.append(task.domain)

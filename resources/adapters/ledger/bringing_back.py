@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -21,15 +22,13 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    true,
-    tuple_,
     update,
 )
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, lists, members, work, workers
 from resources.adapters.ledger.work_queries import in_parts, refresh_waits_for
-from resources.core.bringing_back import Selection, Standing, bring_back
+from resources.core.bringing_back import BringBack, Selection, Standing, bring_back
 from resources.core.errors import FailureKind
 from resources.core.models import FETCHING, Phase, State
 
@@ -75,9 +74,9 @@ class BringingBack:
         domains: list[str] = []
         with self._database.write() as connection:
             last_event = connection.execute(select(func.max(events.c.id))).scalar_one() or 0
-            for condition in _conditions(selection):
+            for phase, condition in _conditions(selection):
                 for rows in _free_rows(connection, condition):
-                    changed = _change(connection, rows, now, done)
+                    changed = _change(connection, phase, rows, now, done)
                     domains = sorted({*domains, *changed})[:DOMAINS_NAMED]
                 in_hand = select(func.count()).select_from(_selected()).where(condition, _is_held())
                 done.in_hand += connection.execute(in_hand).scalar_one()
@@ -87,10 +86,9 @@ class BringingBack:
         return done
 
 
-def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
-    """The condition on rows; several, none of which share a row, where many domains are named."""
-    phases = FETCHING if selection.phase is None else (selection.phase,)
-    wanted: list[ColumnElement[bool]] = [work.c.phase.in_(phases)]
+def _conditions(selection: Selection) -> Iterator[tuple[Phase, ColumnElement[bool]]]:
+    """The condition on rows of each phase; several, that share no row, for many domains."""
+    wanted: list[ColumnElement[bool]] = []
     if selection.batch_key is not None or selection.list_name is not None:
         wanted.append(work.c.domain.in_(_within(select(members.c.domain), selection)))
     if selection.kind is not None:
@@ -101,10 +99,12 @@ def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
         wanted.append(work.c.state == State.QUARANTINED)
     elif not selection.is_of_any_state:
         wanted.append(or_(work.c.state.in_([State.WAITING, State.QUARANTINED]), _is_refreshed()))
-    if not selection.domains:
-        yield and_(*wanted)
-    for part in in_parts(sorted(set(selection.domains))):
-        yield and_(*wanted, work.c.domain.in_(part))
+    for phase in FETCHING if selection.phase is None else (selection.phase,):
+        mine = and_(work.c.phase == phase, *wanted)
+        if not selection.domains:
+            yield phase, mine
+        for part in in_parts(sorted(set(selection.domains))):
+            yield phase, and_(mine, work.c.domain.in_(part))
 
 
 def _is_refreshed() -> ColumnElement[bool]:
@@ -131,9 +131,8 @@ def _selected() -> Any:
 
 
 def _free_rows(connection: Connection, condition: ColumnElement[bool]) -> Iterator[Sequence[Any]]:
-    """Rows that nobody holds, locked, in parts and in the order of their key."""
+    """Rows of one phase that nobody holds, locked, in parts and in the order of their domains."""
     columns = (
-        work.c.phase,
         work.c.domain,
         work.c.state,
         work.c.kind,
@@ -145,43 +144,48 @@ def _free_rows(connection: Connection, condition: ColumnElement[bool]) -> Iterat
         events.c.provider,
         events.c.url,
     )
-    after: ColumnElement[bool] = true()
+    after = ""
     while True:
         rows = connection.execute(
             select(*columns)
             .select_from(_selected())
-            .where(condition, ~_is_held(), after)
-            .order_by(work.c.phase, work.c.domain)
+            .where(condition, ~_is_held(), work.c.domain > after)
+            .order_by(work.c.domain)
             .limit(ROWS_PER_PART)
             .with_for_update(of=work)
         ).all()
         if not rows:
             return
         yield rows
-        last = rows[-1]
-        after = tuple_(work.c.phase, work.c.domain) > tuple_(last.phase, last.domain)
+        after = rows[-1].domain
 
 
 def _change(
-    connection: Connection, rows: Sequence[Row[Any]], now: float, done: BroughtBack
+    connection: Connection, phase: Phase, rows: Sequence[Row[Any]], now: float, done: BroughtBack
 ) -> list[str]:
     """Change rows and their histories. Returns the domains that are tried again."""
-    alike: defaultdict[tuple[str, bool, bool], list[str]] = defaultdict(list)
+    alike: defaultdict[tuple[bool, bool], list[str]] = defaultdict(list)
     notes = []
     for row in rows:
-        decision = bring_back(_standing_of(row))
+        decision = _decide(
+            row.state,
+            row.kind,
+            row.refresh_asked,
+            row.refresh_kind,
+            row.asked_to_wait_until,
+            row.deaths,
+        )
         if decision is None:
             done.not_tried += 1
             continue
         keeps_wait = decision.not_before == row.asked_to_wait_until
-        alike[row.phase, decision.is_refresh, keeps_wait].append(row.domain)
-        notes.append(_note(row, now))
-        done.phases[Phase(row.phase)] += 1
+        alike[decision.is_refresh, keeps_wait].append(row.domain)
+        notes.append(_note(row, phase, now))
         done.settled += decision.is_refresh
         if decision.not_before > now:
             done.later += 1
             done.later_until = min(done.later_until or decision.not_before, decision.not_before)
-    for (phase, is_refresh, keeps_wait), domains in alike.items():
+    for (is_refresh, keeps_wait), domains in alike.items():
         asked_until = work.c.asked_to_wait_until if keeps_wait else 0.0
         connection.execute(
             update(work)
@@ -201,28 +205,40 @@ def _change(
         )
     if notes:
         connection.execute(events.insert(), notes)
+        done.phases[phase] += len(notes)
     return [note["domain"] for note in notes]
 
 
-def _standing_of(row: Row[Any]) -> Standing:
-    return Standing(
-        state=State(row.state),
-        kind=FailureKind(row.kind) if row.kind else None,
-        is_refreshing=bool(row.refresh_asked),
-        refresh_kind=FailureKind(row.refresh_kind) if row.refresh_kind else None,
-        asked_to_wait_until=row.asked_to_wait_until,
-        deaths=row.deaths,
+@lru_cache(maxsize=1_024)
+def _decide(
+    state: str,
+    kind: str | None,
+    refresh_asked: int,
+    refresh_kind: str | None,
+    asked_to_wait_until: float,
+    deaths: int,
+) -> BringBack | None:
+    """The decision on a row; most of a hundred thousand stand alike."""
+    return bring_back(
+        Standing(
+            state=State(state),
+            kind=FailureKind(kind) if kind else None,
+            is_refreshing=bool(refresh_asked),
+            refresh_kind=FailureKind(refresh_kind) if refresh_kind else None,
+            asked_to_wait_until=asked_to_wait_until,
+            deaths=deaths,
+        )
     )
 
 
-def _note(row: Row[Any], now: float) -> dict[str, Any]:
+def _note(row: Row[Any], phase: Phase, now: float) -> dict[str, Any]:
     """An event for the domain's history; provider and URL stay those of its newest failure."""
     why = f" ({row.refresh_kind or row.kind})" if row.refresh_kind or row.kind else ""
     state = "being tried again" if row.refresh_asked else row.state
     rounds = f" after {row.rounds} round{'s' if row.rounds > 1 else ''}" if row.rounds else ""
     return {
         "domain": row.domain,
-        "phase": row.phase,
+        "phase": phase,
         "at": now,
         "what": BROUGHT_BACK,
         "message": f"`pipeline retry` gave it fresh rounds; until now: {state}{why}{rounds}.",

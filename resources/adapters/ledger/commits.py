@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from resources.adapters.ledger.database import Database
-from resources.adapters.ledger.workers import require_alive
+from resources.adapters.ledger.workers import require_unburied
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -50,8 +50,8 @@ class CommitQueue:
     Args:
         database: Where the transactions go.
         most: Most operations in one commit.
-        worker_id: Whose writes these are: once it has ended nothing is written any more. None
-            for no fence.
+        worker_id: Whose writes these are: once it was declared dead nothing is written any
+            more. None for no fence.
     """
 
     def __init__(self, database: Database, most: int, worker_id: str | None = None) -> None:
@@ -66,7 +66,7 @@ class CommitQueue:
         """Run a ledger operation and return its result once it is committed.
 
         Raises:
-            LeaseLost: the queue's worker has ended; the operation was not run.
+            LeaseLost: the queue's worker was declared dead; the operation was not run.
             Exception: what the operation raised; the others of its group are not affected.
         """
         result: T = await self.commit_one_of(_run, operation)
@@ -103,7 +103,7 @@ class CommitQueue:
         try:
             with self._database.write() as connection:
                 if self._worker_id is not None:
-                    require_alive(connection, self._worker_id)
+                    require_unburied(connection, self._worker_id)
                 is_begun = True
                 results = _write_all(group)
         except BaseException as error:  # noqa: BLE001  # handed to whoever waits for it
