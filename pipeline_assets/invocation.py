@@ -192,9 +192,9 @@ class Invocation:
     def _report(self, failure: str | None) -> None:
         self._check_stop()
         if failure is not None:
+            self._platform.ledger.workers.require_process_unburied()
             self._failures.append(failure)
             self._say(failure)
-            self._platform.ledger.workers.require_process_unburied()
 
     def _ranges(
         self, wanted: set[str] | Sequence[str], bridge: Sequence[str] = ()

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from resources.core.errors import LeaseLost
 
 T = TypeVar("T")
 _POLL_S = 0.5
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ def iterate_in_thread(make: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
     async def pump() -> None:
         task = asyncio.current_task()
         assert task is not None
+        asyncio.get_running_loop().set_exception_handler(_unheard)
         started.put((asyncio.get_running_loop(), task))
         stream = make()
         try:
@@ -79,6 +86,19 @@ def iterate_in_thread(make: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(task.cancel)
         thread.join()
+
+
+def _unheard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Hear of an exception that nobody waited for.
+
+    When the ledger takes nothing more, everything under way fails for that one reason. The stream
+    raises it; whoever had stopped waiting would print its stack trace once more.
+    """
+    error = context.get("exception")
+    if isinstance(error, LeaseLost | SQLAlchemyError):
+        _log.debug("nobody waited for this any more: %s", error)
+        return
+    loop.default_exception_handler(context)
 
 
 def _next(items: queue.SimpleQueue[_Item[T] | _End]) -> _Item[T] | _End:

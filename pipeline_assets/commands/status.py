@@ -26,6 +26,7 @@ from pipeline_assets.commands.groups import (
     waits,
 )
 from pipeline_assets.commands.opening import list_names, opened
+from pipeline_assets.commands.pauses import pauses_json, show_pauses
 from pipeline_assets.commands.progress import Reach
 from pipeline_assets.commands.wording import console, iso, many, print_json, safe, span
 from resources.core.models import Phase
@@ -65,6 +66,7 @@ def _status_json(platform: Platform, names: Sequence[str]) -> dict[str, Any]:
             for row in reading_of(platform).live_workers(now)
         ],
         "providers": reading_of(platform).call_totals(),
+        **pauses_json(platform),
         "outputs": places_of(platform),
     }
 
@@ -125,6 +127,7 @@ def _show_status(platform: Platform, names: Sequence[str]) -> None:
             f"last beat {beat} ago ({where})",
             soft_wrap=True,
         )
+    show_pauses(out, platform)
     _show_spending(out, reading_of(platform).call_totals())
     for kind, path in places_of(platform).items():
         if kind in {"csv", "parquet", "home"}:

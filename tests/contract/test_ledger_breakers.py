@@ -294,7 +294,7 @@ def test_those_that_are_not_closed_are_listed_and_counted_by_prefix(ledger: Ledg
         "site/b_d.example": Status.OPEN,
         "site/bad.example": Status.HALF_OPEN,
     }
-    assert list(found) == sorted(found)
+    assert list(found)[0] == PDL
     assert book.count_not_closed("site/") == 2
     # An underscore is a letter like any other.
     assert book.count_not_closed("site/b_d") == 1

@@ -14,6 +14,7 @@ from resources.core.bringing_back import Selection
 from resources.core.errors import Failure, FailureKind
 from resources.core.models import Phase, State
 from resources.core.rounds import Change
+from resources.core.tallies import NOT_TRIED
 from tests.support.ledgers import CODE, add_list
 from tests.support.time import NOW
 
@@ -338,6 +339,18 @@ def test_what_a_living_worker_holds_is_left_alone_and_counted(
     # It still is the worker's own.
     change = Change(DOMAINS[0], State.SUCCEEDED, rounds=3, payload=b"x")
     ledger.work.settle(worker, SCRAPING, change, CODE, LATER)
+
+
+def test_a_second_chance_in_hand_waits_for_nothing(ledger: Ledger) -> None:
+    _give_up(ledger, DOMAINS[0])
+    _back(ledger, is_quarantined=True)
+    slow = {"rounds": 1, "not_before": LATER + 60, "now": LATER}
+    _settle(ledger, DOMAINS[0], State.WAITING, FailureKind.TIMEOUT, **slow)
+    worker = ledger.workers.begin(SCRAPING, "run", LATER + 90)
+    ledger.work.claim(worker, SCRAPING, ["a-00001"], 1, LATER + 90, LATER + 90)
+    counted = _tally(ledger)
+    assert (counted.refreshing, counted.refreshing_kinds) == (1, {NOT_TRIED: 1})
+    assert counted.next_refresh_at is None  # nobody is to run again for it at once
 
 
 def test_what_an_ended_worker_seems_to_hold_is_brought_back(ledger: Ledger) -> None:

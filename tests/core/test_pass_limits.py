@@ -23,6 +23,7 @@ from resources.core.batch_runner import (
 )
 from resources.core.errors import Failure, FailureKind
 from resources.core.models import DomainTask, State
+from resources.core.ports import Clock
 from resources.core.rounds import RoundPolicy
 from tests.support.passes import DONE, Answer, MemoryQueue, Outcome, Row, ScriptedWork
 from tests.support.time import NOW
@@ -100,6 +101,7 @@ def _pass(
     concurrency: int = 1,
     limits: RunLimits = LIMITS,
     notices: Callable[[], Sequence[str]] | None = None,
+    clock: Clock | None = None,
 ) -> Timed:
     queue = batches if isinstance(batches, MemoryQueue) else MemoryQueue(batches)
     queue.clock = LoopClock()  # type: ignore[assignment]
@@ -109,7 +111,7 @@ def _pass(
     async def run() -> None:
         more: dict[str, Any] = {} if notices is None else {"notices": notices}
         policy = RoundPolicy(max_rounds=8, backoff_base_s=60)
-        runner = BatchRunner(work, queue, LoopClock(), policy, limits, _bug, **more)
+        runner = BatchRunner(work, queue, clock or LoopClock(), policy, limits, _bug, **more)
         async for event in runner.run(list(queue.batches)):
             events.append((asyncio.get_running_loop().time(), event))
 
@@ -206,19 +208,40 @@ def test_suspects_of_a_batch_whose_time_is_over_are_not_begun() -> None:
     assert timed.row("a3").kind == "cancelled"
 
 
-def test_a_claim_that_takes_too_long_begins_nothing_after_the_limit() -> None:
-    class SlowQueue(MemoryQueue):
-        async def claim(self, *arguments: Any, **more: Any) -> Sequence[DomainTask]:
-            await asyncio.sleep(120)
-            return await super().claim(*arguments, **more)
+class _SlowQueue(MemoryQueue):
+    async def claim(self, *arguments: Any, **more: Any) -> Sequence[DomainTask]:
+        await asyncio.sleep(120)
+        return await super().claim(*arguments, **more)
 
-    queue = SlowQueue({"a": ["a1", "a2", "a3"], "b": ["b1"]})
+
+def test_what_was_claimed_too_late_for_its_batch_is_given_back_untried() -> None:
+    queue = _SlowQueue({"a": ["a1", "a2", "a3"], "b": ["b1"]})
+    answers = {"a1": _taking(90), "a2": _taking(10), "b1": _taking(10)}
     limits = replace(LIMITS, batch_timeout_s=100)
-    timed = _pass(queue, {domain: _taking(70) for domain in queue.rows}, limits=limits)
-    assert timed.begun == {"a1": 120, "a2": 310, "b1": 460}
+    timed = _pass(queue, answers, concurrency=2, limits=limits)
+    assert timed.begun == {"a1": 120, "a2": 120, "b1": 370}
+    assert queue.claimed == ["a1", "a2", "a3", "b1"]
     row = timed.row("a3")
-    assert (row.kind, row.rounds) == ("cancelled", 0)
+    assert (row.state, row.kind, row.rounds) == (State.WAITING, "cancelled", 0)
     assert "limit of 100 s for batch a" in (row.reason or "")
+
+
+def test_what_was_claimed_too_late_for_its_step_is_given_back_untried() -> None:
+    timed = _pass(_SlowQueue({"a": ["a1", "a2"]}), limits=replace(LIMITS, phase_timeout_s=100))
+    assert timed.begun == {}
+    assert {(row.kind, row.rounds) for row in timed.queue.rows.values()} == {("cancelled", 0)}
+    assert "phase_timeout" in (timed.row("a1").reason or "")
+
+
+def test_a_clock_that_lags_behind_the_timer_lets_nothing_more_begin() -> None:
+    class SlowClock(LoopClock):
+        def now(self) -> float:
+            return NOW + 0.99 * (super().now() - NOW)
+
+    batches = {"a": ["a1", "a2", "a3", "a4"]}
+    timed = _pass(batches, _all(batches, _taking(120)), clock=SlowClock())
+    assert list(timed.begun) == ["a1", "a2", "a3"]
+    assert (timed.row("a4").kind, timed.row("a4").rounds) == ("cancelled", 0)
 
 
 def test_a_domain_of_two_lists_is_worked_on_for_the_one_whose_time_is_not_over() -> None:

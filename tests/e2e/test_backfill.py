@@ -16,7 +16,11 @@ BAD_BATCH = 17
 BAD = DOMAINS[(BAD_BATCH - 1) * SIZE]
 PHASES = ("enriched_companies", "scraped_pages")
 ASSETS = (*PHASES, "company_profiles")
-QUICK = {"PIPELINE_RETRY_BACKOFF_BASE": "0.05", "PIPELINE_MAX_RETRIES": "1"}
+QUICK = {
+    "PIPELINE_RETRY_BACKOFF_BASE": "0.05",
+    "PIPELINE_CIRCUIT_BREAKER_TIMEOUT": "0.05",
+    "PIPELINE_MAX_RETRIES": "1",
+}
 FAULT = f"""
 [[fault]]
 host = "{BAD}"

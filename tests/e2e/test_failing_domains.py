@@ -10,7 +10,11 @@ from tests.support.processes import pipeline, sandbox, write_list
 
 BAD = [f"broken-{number}.example" for number in range(3)]
 GOOD = [f"sound-{number:02}.example" for number in range(47)]
-QUICK = {"PIPELINE_RETRY_BACKOFF_BASE": "0.05", "PIPELINE_MAX_RETRIES": "2"}
+QUICK = {
+    "PIPELINE_RETRY_BACKOFF_BASE": "0.05",
+    "PIPELINE_CIRCUIT_BREAKER_TIMEOUT": "0.05",
+    "PIPELINE_MAX_RETRIES": "2",
+}
 FAULTS = "\n".join(f'[[fault]]\nhost = "{host}"\nkind = "status"\nstatus = 503\n' for host in BAD)
 
 

@@ -11,7 +11,11 @@ from tests.support.dagster_view import partitions, statuses
 from tests.support.processes import Sandbox, pipeline, sandbox, started_pipeline, write_list
 
 SHARED = "shared.example"
-QUICK = {"PIPELINE_MAX_RETRIES": "0", "PIPELINE_RETRY_BACKOFF_BASE": "0.05"}
+QUICK = {
+    "PIPELINE_MAX_RETRIES": "0",
+    "PIPELINE_RETRY_BACKOFF_BASE": "0.05",
+    "PIPELINE_CIRCUIT_BREAKER_TIMEOUT": "0.05",
+}
 FAULT = f'[[fault]]\nhost = "*{SHARED}"\nkind = "status"\nstatus = 503\n'
 
 
