@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -10,6 +11,7 @@ from contextlib import closing
 import pytest
 
 from resources.background import iterate_in_thread
+from resources.core.errors import LeaseLost
 
 
 async def _numbers(most: int) -> AsyncIterator[int]:
@@ -119,3 +121,25 @@ def test_an_error_of_the_consumer_stops_the_stream_too() -> None:
     with pytest.raises(KeyboardInterrupt):
         consume()
     assert closed.is_set()
+
+
+async def _fail(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"), [(LeaseLost("taken over"), False), (ZeroDivisionError("oops"), True)]
+)
+def test_an_error_that_nobody_waited_for_is_told_unless_the_stream_tells_it(
+    error: Exception, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stream() -> AsyncIterator[int]:
+        left = asyncio.ensure_future(_fail(error))
+        await asyncio.wait({left})
+        del left
+        gc.collect()
+        yield 1
+
+    assert list(iterate_in_thread(stream)) == [1]
+    told = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert bool(told) is is_told
