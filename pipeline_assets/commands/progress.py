@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_assets.commands.wording import plain, span
 from resources.adapters.ledger.schema import workers
@@ -124,7 +125,10 @@ class Progress:
     def _follow(self) -> None:
         shown_worker, last_line = None, 0.0
         while not self._ended.wait(_EVERY_S):
-            found = self._newest_worker()
+            try:
+                found = self._newest_worker()
+            except SQLAlchemyError:
+                continue  # the run itself says it; the display may come back
             if found is None:
                 continue
             worker_id, reach = found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline_assets.commands import estimate, summary
+from pipeline_assets.commands import estimate, storage_trouble, summary
 from pipeline_assets.commands.interrupts import EXIT_CODE as INTERRUPTED
 from pipeline_assets.commands.interrupts import Interrupts
 from pipeline_assets.commands.opening import SANDBOX_FOLDER
@@ -27,7 +26,6 @@ from resources.core.config import Settings, load_settings
 from resources.core.errors import LeaseLost, UsageError
 from resources.core.models import Phase
 from resources.core.profile_rules import RULES
-from resources.core.redaction import redact
 from resources.ingest import read_list, take_in
 from resources.platform import Platform
 
@@ -75,45 +73,46 @@ def run(request: Request) -> int:
         if request.dry_run:
             return estimate.show(settings, content, as_json=request.as_json)
         _ask_for_limit(settings)
-        platform = stack.enter_context(_opened(settings))
-        report = take_in(platform.ledger, platform.clock, content, settings.batch_size)
-        del content  # a long list's rows are in the ledger now
-        progress = stack.enter_context(Progress(platform, is_quiet=request.as_json))
-        progress.say(summary.taken_in(report))
-        interrupts = stack.enter_context(_interrupts(platform))
         try:
-            outcome = _drive(platform, report, only, wait_s, progress, interrupts)
+            platform = stack.enter_context(_opened(settings))
+            report = take_in(platform.ledger, platform.clock, content, settings.batch_size)
+            del content  # a long list's rows are in the ledger now
+            return _work_on(platform, report, request, only, wait_s, started, stack)
         except KeyboardInterrupt:
-            outcome = None
+            said, code = summary.interrupted(), INTERRUPTED
         except LeaseLost as error:
-            progress.stop()
-            print(f"pipeline: {summary.taken_over(error)}", file=sys.stderr)
-            return UNSETTLED
+            said, code = f"pipeline: {summary.taken_over(error)}", UNSETTLED
+        except BrokenPipeError:
+            raise
         except (SQLAlchemyError, OSError) as error:
-            progress.stop()
-            print(f"pipeline: {_storage_trouble(settings, error)}", file=sys.stderr)
-            return UNSETTLED
-        progress.stop()
-        if outcome is None or interrupts.requested.is_set():
-            print(summary.interrupted(), file=sys.stderr)
-            return INTERRUPTED
+            said, code = f"pipeline: {storage_trouble.sentence(settings, error)}", UNSETTLED
+    print(said, file=sys.stderr)
+    return code
+
+
+def _work_on(
+    platform: Platform,
+    report: IngestReport,
+    request: Request,
+    only: Phase | None,
+    wait_s: float,
+    started: float,
+    stack: ExitStack,
+) -> int:
+    """Drive Dagster, and sum up. What it opens is closed with the stack."""
+    progress = stack.enter_context(Progress(platform, is_quiet=request.as_json))
+    progress.say(summary.taken_in(report))
+    interrupts = stack.enter_context(_interrupts(platform))
+    outcome = _drive(platform, report, only, wait_s, progress, interrupts)
+    progress.stop()
+    if interrupts.requested.is_set():
+        raise KeyboardInterrupt
     seconds = time.monotonic() - started
     if request.as_json:
         print(summary.as_json(platform, outcome, seconds))
     else:
         summary.show(platform, outcome, seconds, is_sandbox=_is_sandbox(request))
     return SETTLED if outcome.is_finished else UNSETTLED
-
-
-def _storage_trouble(settings: Settings, error: Exception) -> str:
-    """One sentence about a database or disk that went away in the middle."""
-    said = " ".join(str(getattr(error, "orig", None) or error).split())
-    free_mb = shutil.disk_usage(settings.home).free / 1e6
-    return (
-        f"The records in {settings.home} could not be read or written: {redact(said)} "
-        f"({free_mb:.0f} MB are free there). Everything finished so far is kept; mend it, and the "
-        "same command goes on from there."
-    )
 
 
 def _interrupts(platform: Platform) -> Interrupts:
@@ -137,7 +136,10 @@ def _drive(
     from pipeline_assets.instance import Runs, open_instance
     from pipeline_assets.invocation import Invocation
 
-    with open_instance(platform.settings) as instance:
+    with (
+        storage_trouble.without_dagsters_words(),
+        open_instance(platform.settings) as instance,
+    ):
         runs = Runs(instance, build_definitions())
         invocation = Invocation(platform, instance, runs, progress.say, interrupts.requested, only)
         return invocation.run(report, wait_s)

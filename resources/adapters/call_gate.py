@@ -301,7 +301,7 @@ class CallGate:
         pacer = self._providers.get(endpoint.key)
         if pacer is None:
 
-            async def draw(in_flight: int, waiting: int) -> Grant:
+            async def draw(in_flight: int, waiting: int, likely: int) -> Grant:
                 return await self._commits.commit(
                     lambda: self._ledger.paces.draw(
                         endpoint.key,
@@ -309,6 +309,7 @@ class CallGate:
                         limits,
                         in_flight=in_flight,
                         waiting=waiting,
+                        likely=likely,
                         now=self._clock.now(),
                     )
                 )

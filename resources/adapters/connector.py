@@ -7,6 +7,7 @@ there is no other door.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from typing import Any
@@ -175,6 +176,8 @@ class _PlainTransport(httpx.AsyncBaseTransport):
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.scheme == "http":
+            return await self._inner.handle_async_request(request)
         sent = httpx.Request(
             request.method,
             request.url.copy_with(scheme="http"),
@@ -190,19 +193,58 @@ class _PlainTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+class _BareClient(httpx.AsyncClient):
+    """httpx without what a provider must not get: kept cookies, redirects followed unseen, and
+    credentials from elsewhere. A call is one request and its whole answer, within one time limit.
+
+    Args:
+        wire: Sends the requests.
+        total_timeout_s: Limit of one call.
+        options: As for `httpx.AsyncClient`.
+    """
+
+    def __init__(
+        self, wire: httpx.AsyncBaseTransport, total_timeout_s: float, **options: Any
+    ) -> None:
+        super().__init__(transport=wire, **options)
+        self._wire = wire
+        self._total_timeout_s = total_timeout_s
+
+    async def send(self, request: httpx.Request, **_options: Any) -> httpx.Response:
+        """Send a request and read the answer.
+
+        Raises:
+            TimeoutError: the limit of the whole call was reached.
+            httpx.TransportError: it failed on the way.
+        """
+        async with asyncio.timeout(self._total_timeout_s):
+            response = await self._wire.handle_async_request(request)
+            response.request = request
+            try:
+                await response.aread()
+            except BaseException:
+                await response.aclose()
+                raise
+        return response
+
+
 def guarded_client(
     settings: FetchSettings, session: aiohttp.ClientSession, user_agent: str
 ) -> httpx.AsyncClient:
-    """An httpx client on the guarded session, for provider APIs."""
+    """An httpx client on the guarded session, for provider APIs. It follows no redirect."""
     transport: httpx.AsyncBaseTransport = AiohttpTransport(client=session)
     if settings.connect_to:
         transport = _PlainTransport(transport)
-    return httpx.AsyncClient(
-        transport=transport,
+    return _BareClient(
+        transport,
+        settings.total_timeout,
         headers={"User-Agent": user_agent},
-        timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout),
-        follow_redirects=True,
-        max_redirects=3,
+        # httpx's "pool" becomes aiohttp's limit for a new connection, name resolution included.
+        timeout=httpx.Timeout(
+            settings.read_timeout,
+            connect=settings.connect_timeout,
+            pool=settings.connect_timeout,
+        ),
         trust_env=False,
     )
 

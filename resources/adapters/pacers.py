@@ -11,14 +11,15 @@ from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.pacing import PaceLimits, SitePace, after_answer, after_start
 from resources.core.ports import Clock, Sleep
 
-Draw = Callable[[int, int], Awaitable[Grant]]
+Draw = Callable[[int, int, int], Awaitable[Grant]]
 
 
 class ProviderPacer:
     """Lets calls to a provider begin as the bucket and the slots that all processes share allow.
 
     Args:
-        draw: Asks the ledger; takes calls in flight and calls waiting.
+        draw: Asks the ledger; takes calls in flight, calls waiting, and calls that are likely to
+            begin before the next draw.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ProviderPacer:
         self._slots = 0
         self._tokens = 0
         self._drawn_at = float("-inf")
+        self._begun_since = 0
         self.not_before = 0.0
 
     async def enter(self, until: float) -> None:
@@ -55,6 +57,7 @@ class ProviderPacer:
                     await self._wait(await self._seconds_to_wait(), until)
                 self._tokens -= 1
                 self._in_flight += 1
+                self._begun_since += 1
         finally:
             self._waiting -= 1
 
@@ -71,7 +74,7 @@ class ProviderPacer:
             async with self._drawing:
                 # From here on nothing begins in a slot that is just given back.
                 self._tokens = 0
-                grant = await self._draw(self._in_flight, 0)
+                grant = await self._draw(self._in_flight, 0, 0)
                 self._slots = grant.slots
                 self._drawn_at = self._clock.now() if self._slots else float("-inf")
 
@@ -88,11 +91,15 @@ class ProviderPacer:
         if 0 < self._limits.concurrency <= self._in_flight:
             return BLOCK_S
         async with self._drawing:
-            grant = await self._draw(self._in_flight, self._waiting)
+            # As many as began since the last draw, so that a fast provider is not drawn for each.
+            likely = max(self._waiting, self._begun_since)
+            grant = await self._draw(self._in_flight, self._waiting, likely)
+            self._begun_since = 0
             self._slots, self._tokens = grant.slots, grant.tokens
             self._drawn_at = self._clock.now()
         self.not_before = max(self.not_before, grant.not_before)
-        if grant.tokens:
+        # Tokens may be there for calls that are only likely, while every slot is in use.
+        if grant.tokens and self._in_flight < self._slots:
             return 0.0
         return grant.wait_s or BLOCK_S
 

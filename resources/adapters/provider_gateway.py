@@ -334,41 +334,57 @@ class ProviderGateway:
             if permit.is_probe:
                 wanted = [self._random.choice(wanted)]
                 tried += wanted
-            answers = await self._send(wanted)
+            call_id = await self._begin(wanted)
+            self._calls_under_way += 1
+            try:
+                answers = await self._send(call_id, wanted)
+            except BaseException:
+                await self._one_ended()
+                raise
             permit.failure = _complaint_in(answers)
+        # The next call may begin while this one's answer is being written.
+        try:
+            ended = EndedCall(call_id, self.provider.name, answers, self._clock.now())
+            await self._commits.commit_one_of(self._ledger.calls.finish_many, ended)
+        finally:
+            await self._one_ended()
         self._give(wanted, answers)
 
-    async def _send(self, asked: Sequence[_Asked]) -> Mapping[str, RawAnswer | Failure]:
-        """One call: its row is committed before it is sent, its answer before it counts."""
-        name = self.provider.name
+    async def _begin(self, asked: Sequence[_Asked]) -> str:
+        """Commit the call's row, before it is sent."""
         domains = [one.query.domain for one in asked]
         reserve = self._policy.credits_each * len(domains) if self.provider.is_paid else 0.0
-        calls = self._ledger.calls
-        call_id = await self._commits.commit_one_of(
-            calls.begin_many,
-            NewCall(name, domains, self._worker_id, self._budget, reserve, self._clock.now()),
+        new = NewCall(
+            self.provider.name,
+            domains,
+            self._worker_id,
+            self._budget,
+            reserve,
+            self._clock.now(),
         )
-        self._calls_under_way += 1
+        return await self._commits.commit_one_of(self._ledger.calls.begin_many, new)
+
+    async def _send(
+        self, call_id: str, asked: Sequence[_Asked]
+    ) -> Mapping[str, RawAnswer | Failure]:
+        """Make the call; a failure is written down at once."""
+        calls = self._ledger.calls
         try:
-            try:
-                if self._is_closing:
-                    raise CallError(self._cancelled())
-                for one in asked:
-                    one.is_sent = True
-                answers = await self.provider.ask([one.query for one in asked])
-            except Exception as error:
-                failure = self._gate.describe(error, provider=name)
-                await self._commits.commit(lambda: calls.fail(call_id, failure, self._clock.now()))
-                raise
-            await self._commits.commit_one_of(
-                calls.finish_many, EndedCall(call_id, name, answers, self._clock.now())
-            )
-        finally:
-            self._calls_under_way -= 1
-            self._calls_ended += 1
-            async with self._call_ended:
-                self._call_ended.notify_all()
-        return answers
+            if self._is_closing:
+                raise CallError(self._cancelled())
+            for one in asked:
+                one.is_sent = True
+            return await self.provider.ask([one.query for one in asked])
+        except Exception as error:
+            failure = self._gate.describe(error, provider=self.provider.name)
+            await self._commits.commit(lambda: calls.fail(call_id, failure, self._clock.now()))
+            raise
+
+    async def _one_ended(self) -> None:
+        self._calls_under_way -= 1
+        self._calls_ended += 1
+        async with self._call_ended:
+            self._call_ended.notify_all()
 
 
 def _complaint_in(answers: Mapping[str, RawAnswer | Failure]) -> Failure | None:

@@ -231,6 +231,7 @@ class PaceBook(Protocol):
         in_flight: int,
         waiting: int,
         now: float,
+        likely: int = 0,
     ) -> Grant:
         """Take a share of the slots, and tokens for calls that begin in the next moment.
 
@@ -239,6 +240,7 @@ class PaceBook(Protocol):
         Args:
             in_flight: This process's calls in flight.
             waiting: Its calls that wait to begin; with 0 it gives back what it does not use.
+            likely: Calls that are likely to begin before the next draw, those included.
         """
         ...
 

@@ -93,7 +93,8 @@ def after_attempt(
 def _used_a_round(task: DomainTask, failure: Failure, now: float, policy: RoundPolicy) -> Change:
     rounds = task.rounds + 1
     if rounds >= policy.most_rounds(failure.kind):
-        reason = f"Given up after {rounds} rounds. Last: {failure.message}"
+        many = "1 round" if rounds == 1 else f"{rounds} rounds"
+        reason = f"Given up after {many}. Last: {failure.message}"
         return _failed(task, failure, State.QUARANTINED, rounds, reason)
     return _waiting(task, failure, rounds, now, policy.wait_s(rounds))
 
@@ -108,7 +109,10 @@ def _waiting(
     return replace(
         change,
         not_before=now + max(own_wait_s, asked_s),
-        asked_to_wait_until=now + asked_s if asked_s else 0.0,
+        # A breaker's pause is our own.
+        asked_to_wait_until=0.0
+        if failure.kind is FailureKind.BREAKER_OPEN or not asked_s
+        else now + asked_s,
     )
 
 

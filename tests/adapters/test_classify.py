@@ -25,7 +25,7 @@ from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.redaction import remember
 from tests.support.gates import permitted
-from tests.support.raw_server import RawServer, Step, hang, redirect, reply, reset, then
+from tests.support.raw_server import RawServer, Step, hang, reply, reset, then
 
 
 def _free_port() -> int:
@@ -120,10 +120,6 @@ def test_endless_headers_are_malformed() -> None:
 
 def test_a_body_that_is_not_compressed_as_it_says_is_malformed() -> None:
     assert _served(reply(b"this is no gzip", content_encoding="gzip")) is FailureKind.MALFORMED
-
-
-def test_redirects_without_end_are_malformed() -> None:
-    assert _served(redirect("/again")) is FailureKind.MALFORMED
 
 
 def test_tls_to_a_port_that_speaks_plain_http_is_tls() -> None:

@@ -22,7 +22,7 @@ from resources.adapters.connector import (
 from resources.core.config import FetchSettings
 from resources.core.errors import FailureKind, UsageError
 from tests.support.gates import permitted
-from tests.support.raw_server import RawServer, redirect, reply
+from tests.support.raw_server import RawServer, for_ever, redirect, reply
 
 LOOPBACK = ("127.0.0.0/8",)
 
@@ -291,23 +291,41 @@ def test_provider_calls_go_through_the_same_guard_in_plain_http() -> None:
     assert (request.host, request.headers["user-agent"]) == ("api.example", "agent/1")
 
 
-def test_provider_calls_to_inner_addresses_are_blocked_also_after_a_redirect() -> None:
-    async def run() -> tuple[list[FailureKind], int]:
+def test_provider_calls_to_inner_addresses_are_blocked_and_redirects_are_not_followed() -> None:
+    async def run() -> tuple[int, FailureKind, int]:
         async with RawServer({"/": redirect("http://127.0.0.2/inner")}) as server:
             settings = FetchSettings(allow_networks=("127.0.0.1/32",), ports=(server.port, 80))
-            kinds = []
             async with (
                 guarded_session(settings, "x") as session,
                 guarded_client(settings, session, "x") as client,
                 _permit(),
             ):
-                for url in (f"http://{server.address}/", f"http://127.0.0.3:{server.port}/"):
-                    with pytest.raises(Exception) as caught:  # noqa: PT011
-                        await client.get(url)
-                    kinds.append(classify(caught.value).kind)
-            return kinds, server.connections
+                redirected = await client.get(f"http://{server.address}/", follow_redirects=True)
+                with pytest.raises(Exception) as caught:  # noqa: PT011
+                    await client.get(f"http://127.0.0.3:{server.port}/")
+            return redirected.status_code, classify(caught.value).kind, server.connections
 
-    assert asyncio.run(run()) == ([FailureKind.BLOCKED_ADDRESS] * 2, 1)
+    assert asyncio.run(run()) == (302, FailureKind.BLOCKED_ADDRESS, 1)
+
+
+def test_a_provider_that_drips_its_answer_is_cut_off_at_the_limit_of_the_whole_call() -> None:
+    dripping = for_ever(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", b" ")
+
+    async def run() -> FailureKind:
+        async with RawServer({"/": dripping}) as server:
+            settings = FetchSettings(
+                allow_networks=LOOPBACK, ports=(server.port,), total_timeout=0.3, read_timeout=0.2
+            )
+            async with (
+                guarded_session(settings, "x") as session,
+                guarded_client(settings, session, "x") as client,
+                _permit(),
+            ):
+                with pytest.raises(TimeoutError) as caught:
+                    await client.get(f"http://{server.address}/")
+            return classify(caught.value).kind
+
+    assert asyncio.run(run()) is FailureKind.TIMEOUT
 
 
 def test_no_cookie_is_kept_and_no_proxy_of_the_environment_is_used(

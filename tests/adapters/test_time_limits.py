@@ -8,18 +8,24 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import aiohttp
 import httpx
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from resources.adapters.classify import classify
+from resources.adapters.clock import SystemClock
 from resources.adapters.connector import guarded_client, guarded_session
+from resources.adapters.fetcher import Fetcher
 from resources.adapters.time_limits import which_limit
 from resources.core.config import FetchSettings
-from resources.core.errors import FailureKind
-from tests.support.gates import permitted
+from resources.core.errors import CallError, Failure, FailureKind
+from tests.support.gates import gate_on, permitted
+from tests.support.ledgers import open_at, sqlite_url
 from tests.support.raw_server import Play, RawServer, Step, hang, reply, reset, then
 from tests.support.requirements import missing
 
@@ -188,3 +194,65 @@ def test_httpx_over_any_other_transport_is_understood_too() -> None:
     assert which_limit(httpx.ConnectTimeout(""), settings) == CONNECT
     assert which_limit(httpx.ReadTimeout(""), settings) == READ
     assert which_limit(httpx.PoolTimeout(""), settings) is None
+
+
+# -- a page's whole way: fetcher, gate, connector -----------------------------------------------
+
+
+class _Loopback(AbstractResolver):
+    """Every name leads here; so the sockets are real, and no failure is our own network's."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        flags = socket.AI_NUMERICHOST
+        return [
+            ResolveResult(
+                hostname=host, host="127.0.0.1", port=port, family=family, proto=0, flags=flags
+            )
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+async def _failed_page(folder: Path, port: int, **limits: float) -> Failure:
+    values: dict[str, Any] = {"connect_timeout": LONG_S, "read_timeout": LONG_S, "attempts": 1}
+    values |= {"total_timeout": LONG_S, "allow_networks": ("127.0.0.0/8",), "ports": (port,)}
+    settings = FetchSettings(control_names=(), **{**values, **limits})
+    ledger = open_at(sqlite_url(folder))
+    try:
+        async with (
+            guarded_session(settings, "test/1", _Loopback()) as session,
+            gate_on(ledger, settings=settings) as gate,
+        ):
+            fetcher = Fetcher(session, gate, settings, SystemClock(), Random(7))
+            with pytest.raises(CallError) as caught:
+                await fetcher.fetch(f"http://acme.example:{port}/")
+        return caught.value.failure
+    finally:
+        ledger.close()
+
+
+def test_a_page_whose_site_takes_no_connection_names_the_connect_limit(tmp_path: Path) -> None:
+    with _deaf_address() as address:
+        port = int(address.rpartition(":")[2])
+        failure = asyncio.run(_failed_page(tmp_path, port, connect_timeout=0.2))
+    assert failure.kind is FailureKind.TIMEOUT
+    assert CONNECT in failure.message
+
+
+@pytest.mark.parametrize(
+    ("step", "limit", "sentence"),
+    [(hang, "read_timeout", READ), (drip(0.02), "total_timeout", TOTAL)],
+)
+def test_a_page_that_does_not_come_in_time_names_the_limit_that_it_met(
+    tmp_path: Path, step: Step, limit: str, sentence: str
+) -> None:
+    async def run() -> Failure:
+        async with RawServer({"*": step}) as server:
+            return await _failed_page(tmp_path, server.port, **{limit: 0.2})
+
+    failure = asyncio.run(run())
+    assert failure.kind is FailureKind.TIMEOUT
+    assert sentence in failure.message

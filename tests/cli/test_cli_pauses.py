@@ -77,8 +77,5 @@ def test_a_provider_that_asked_for_a_pause_is_told(pipeline: Pipeline, ledger: L
 
 
 def _fail_probe(ledger: Ledger, endpoint: str, at: float) -> None:
-    breaker = ledger.breakers.take_probe(endpoint, "w", at, POLICY)[0]
-    assert breaker.probe_by == "w"
-    ledger.breakers.end_probe(
-        endpoint, "w", breaker.probe_until, Verdict.AWAY, "HTTP 503", at, POLICY
-    )
+    assert ledger.breakers.take_probe(endpoint, "w", at, POLICY)[1]
+    ledger.breakers.end_probe(endpoint, "w", Verdict.AWAY, "HTTP 503", at, POLICY)

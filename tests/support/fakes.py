@@ -137,6 +137,7 @@ class MemoryPaces:
         in_flight: int,
         waiting: int,
         now: float,
+        likely: int = 0,
     ) -> Grant:
         with self._lock:
             pace = self.rows.setdefault(endpoint, limits.new_pace(now))
@@ -152,7 +153,8 @@ class MemoryPaces:
                 worker_id, wanted, others, limits.concurrency, now, in_flight=in_flight
             )
             shares[worker_id] = (Share(held, wanted), now + SHARE_LEASE_S)
-            tokens = min(waiting, held - in_flight, max(1, round(pace.rate * BLOCK_S)))
+            wanted = max(min(waiting, held - in_flight), likely if held else 0)
+            tokens = min(wanted, max(1, round(pace.rate * BLOCK_S)))
             taken, wait_s = 0, 0.0
             if tokens > 0:
                 self.rows[endpoint], taken, wait_s = draw(pace, limits, tokens, now)

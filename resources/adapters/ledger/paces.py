@@ -45,6 +45,7 @@ class Paces:
         in_flight: int,
         waiting: int,
         now: float,
+        likely: int = 0,
     ) -> Grant:
         """Take a share of the slots, and tokens for calls that begin in the next moment.
 
@@ -54,13 +55,15 @@ class Paces:
         Args:
             in_flight: This process's calls in flight.
             waiting: Its calls that wait to begin; with 0 it gives back what it does not use.
+            likely: Calls that are likely to begin before the next draw, those included.
         """
         with self._database.write() as connection:
             pace = self._locked(connection, endpoint, limits, now)
             held = self._share(
                 connection, endpoint, worker_id, in_flight, waiting, limits.concurrency, now
             )
-            tokens = min(waiting, held - in_flight, max(1, round(pace.rate * BLOCK_S)))
+            wanted = max(min(waiting, held - in_flight), likely if held else 0)
+            tokens = min(wanted, max(1, round(pace.rate * BLOCK_S)))
             taken, wait_s = 0, 0.0
             if tokens > 0:
                 newer, taken, wait_s = draw(pace, limits, tokens, now)

@@ -301,7 +301,7 @@ def _free_what_it_held(connection: Connection, worker_id: str, now: float) -> No
         if is_culprit:
             what = State.QUARANTINED.value
             values: dict[str, object] = {"updated_at": now, "refresh_asked": 0}
-            if row.refresh_asked:
+            if row.refresh_asked and row.state != State.QUARANTINED:
                 what, reason = REFRESH_GIVEN_UP, older_is_kept(reason, row.state)
             else:
                 values |= {

@@ -157,7 +157,7 @@ class Rdap:
 
     async def _follow(self, url: str) -> httpx.Response:
         """Get a URL and follow redirects; the one too many is returned as it is, a 3xx."""
-        target = httpx.URL(url)
+        target: httpx.URL | str = url
         for _ in range(MAX_REDIRECTS):
             response = await self._get(target)
             if not response.has_redirect_location:
@@ -170,7 +170,7 @@ class Rdap:
                 return response
         return await self._get(target)
 
-    async def _get(self, url: httpx.URL) -> httpx.Response:
+    async def _get(self, url: httpx.URL | str) -> httpx.Response:
         return await self._client.get(url, headers=_HEADERS, follow_redirects=False)
 
 

@@ -85,7 +85,7 @@ def seconds_until(moment: datetime, now: float) -> float:
 
 def public_url(url: httpx.URL) -> str:
     """Return a URL without user name and password, for failures, logs and evidence."""
-    return str(url.copy_with(userinfo=b""))
+    return str(url.copy_with(userinfo=b"") if url.userinfo else url)
 
 
 def one_line(text: str) -> str:
