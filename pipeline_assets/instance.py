@@ -24,6 +24,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from pipeline_assets.partitions import BATCHES, RANGE_END, RANGE_START
 from resources.adapters.ledger.workers import ProcessIdentity, current_process, is_process_gone
 from resources.core.config import PROJECT_ROOT, Settings
+from resources.core.errors import CallError
 
 # Which process works on a run, as host/boot id/pid/start time: whether it is gone can be told.
 PROCESS_TAG = "pipeline/process"
@@ -114,6 +115,9 @@ def _why_failed(result: ExecuteInProcessResult) -> str:
             return failure.description
         if data.error is not None:
             innermost = data.error.cause or data.error
+            if innermost.cls_name == CallError.__name__:
+                # Foreseen, and in words of its own, behind the names of its class and its kind.
+                return f"{event.step_key}: {innermost.message.strip().split(': ', 2)[-1]}"
             return f"unforeseen error in {event.step_key}: {innermost.message.strip()}"
     return "the run failed; see it in Dagster"
 

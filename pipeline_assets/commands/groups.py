@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline_assets.commands.wording import iso, until
 from resources.adapters.ledger.reading import Reading
-from resources.core.errors import RULES, FailureKind, Handling
+from resources.core.errors import RULES, FailureKind
 from resources.core.models import FETCHING, Phase, State
 from resources.core.tallies import Tally, comes_back
 from resources.directory import ASSET as DIRECTORY
@@ -69,7 +69,7 @@ class Group:
             return "being worked on"
         if self.state is State.PENDING:
             return "begins with the next run"
-        if self.kind is not None and RULES[self.kind].handling is Handling.WAIT:
+        if self.kind is not None and not RULES[self.kind].has_due_time:
             return "goes on with the next run"
         return f"first one due {until(self.not_before, now)}"
 

@@ -17,7 +17,7 @@ PAGE = (
     '<html lang="de"><head><title>Grün GmbH</title></head><body><p>Tel: +49 30 1234567, '
     'info@gruen.example, <a href="/kontakt">Kontakt</a></p></body></html>'
 )
-COMMANDS = "run status failures why export normalize extract sandbox doctor ui".split()
+COMMANDS = "run status failures why retry export normalize extract sandbox doctor ui".split()
 HEAVY = ("dagster", "pandas", "sqlalchemy", "pyarrow", "aiohttp", "httpx", "alembic")
 
 

@@ -21,7 +21,9 @@ from tests.support.time import NOW
 POLICY = BreakerPolicy(
     threshold=3, timeout_s=100, window_s=60, failure_rate=0.5, minimum_calls=8, probe_s=30
 )
-ENDPOINT = st.sampled_from(["pdl", "site/acme.example"])
+# Most of it about one endpoint, or nothing would ever come of it.
+ENDPOINT = st.sampled_from(["pdl", "pdl", "pdl", "site/acme.example"])
+VERDICT = st.sampled_from(Verdict)
 WHO = st.integers(0, PROCESSES - 1)
 SECONDS = st.sampled_from([1.0, 10.0, 29.0, 30.0, 61.0, 100.0, 400.0, 3600.0, 90_000.0])
 
@@ -113,6 +115,26 @@ class Breakers(RuleBasedStateMachine):
 
     # -- what workers do ------------------------------------------------------------------------
 
+    @rule(who=WHO, endpoint=ENDPOINT, verdicts=st.lists(VERDICT, min_size=1, max_size=4))
+    def call_and_hear(self, who: int, endpoint: str, verdicts: list[Verdict]) -> None:
+        for verdict in verdicts:
+            self.call(who, endpoint)
+            if self.calls and self.calls[-1].endpoint == endpoint:
+                self.end(len(self.calls) - 1, verdict)
+
+    @rule(who=WHO, endpoint=ENDPOINT)
+    def fail_until_it_is_paused(self, who: int, endpoint: str) -> None:
+        for _ in range(POLICY.threshold):
+            if self.expected[endpoint].status is Status.CLOSED:
+                self.call(who, endpoint)
+                self.end(len(self.calls) - 1, Verdict.AWAY)
+
+    @rule(endpoint=ENDPOINT)
+    def wait_until_a_probe_is_due(self, endpoint: str) -> None:
+        """Whether the cool-down is over, or the probe under way is taken for lost."""
+        expected = self.expected[endpoint]
+        self.now = max(self.now, expected.retry_at, expected.probe[1] if expected.probe else 0.0)
+
     @rule(who=WHO, endpoint=ENDPOINT)
     def call(self, who: int, endpoint: str) -> None:
         """As the gate does it: look, and where it is not closed, try to get the probe."""
@@ -133,7 +155,7 @@ class Breakers(RuleBasedStateMachine):
             assert breaker.probe_until == expected.probe[1]
             self.calls.append(Call(who, endpoint, expected.probe))
 
-    @rule(which=st.integers(0, 9), verdict=st.sampled_from([*Verdict, Verdict.AWAY, Verdict.AWAY]))
+    @rule(which=st.integers(0, 9), verdict=VERDICT)
     def end(self, which: int, verdict: Verdict) -> None:
         """A call succeeds, fails, or is cancelled; those that hang never come here."""
         if not self.calls:

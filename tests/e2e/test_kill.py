@@ -27,7 +27,8 @@ def _settled(home: Path, phase: str) -> int:
         return 0  # the schema is being made
 
 
-def _in_doubt(home: Path) -> int:
+def in_doubt(home: Path) -> int:
+    """Domains of paid calls whose answer has not been stored."""
     with sqlite3.connect(home / "sandbox" / "ledger.db") as ledger:
         query = """select coalesce(sum(domains), 0) from calls
                    where provider = 'pdl' and answered_at is null"""
@@ -51,20 +52,20 @@ def test_two_kills_lose_nothing_and_buy_nothing_twice(tmp_path: Path) -> None:
     source = write_list(tmp_path / "list.csv", DOMAINS)
     home = tmp_path / "home"
     with sandbox() as internet:
-        in_doubt = 0
+        lost = 0
         for phase, count in (("COMPANY_ENRICHMENT", 40), ("PAGE_SCRAPING", 60)):
             with started_pipeline(*_run(internet, source), home=home) as process:
                 wait_until_settled(process, home, phase, count)
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait(timeout=30)
-            in_doubt += _in_doubt(home)
+            lost += in_doubt(home)
         stored = _stored_pages(home)
         done = pipeline(*_run(internet, source), home=home)
         calls = internet.calls()
     assert done.code == 0, done.err
     for phase in done.json["phases"].values():
         assert phase["quarantined"] == phase["waiting"] == phase["pending"] == 0
-    assert sum(calls["billed"]["pdl"].values()) <= len(DOMAINS) + in_doubt
+    assert sum(calls["billed"]["pdl"].values()) <= len(DOMAINS) + lost
     state = home / "sandbox"
     for asset in ("enriched_companies", "scraped_pages", "company_profiles"):
         assert set(statuses(state, asset, partitions(state)).values()) == {"MATERIALIZED"}

@@ -62,7 +62,9 @@ class Paces:
             held = self._share(
                 connection, endpoint, worker_id, in_flight, waiting, limits.concurrency, now
             )
-            wanted = max(min(waiting, held - in_flight), likely if held else 0)
+            # With every slot in use nothing begins, and a token that is not used is lost.
+            free = held - in_flight
+            wanted = max(min(waiting, free), likely) if free > 0 else 0
             tokens = min(wanted, max(1, round(pace.rate * BLOCK_S)))
             taken, wait_s = 0, 0.0
             if tokens > 0:
