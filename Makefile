@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PIPELINE_HOME ?= $(CURDIR)/var
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format ui lock clean
+.PHONY: help setup demo test bench check format ui lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,10 @@ demo: setup ## Run 500 fictional companies through everything, on loopback, with
 
 test: setup ## Run the whole test suite
 	@$(BIN)/python -m pytest
+
+bench: setup ## Run the benchmarks, side by side with what they are compared to
+	@$(BIN)/python -m benchmarks.enrichment_cost --latency-ms 0
+	@$(BIN)/python -m benchmarks.enrichment_cost --latency-ms 50
 
 check: setup ## Format, lint, types and import contracts
 	@$(BIN)/ruff format --check .

@@ -334,38 +334,36 @@ class ProviderGateway:
             if permit.is_probe:
                 wanted = [self._random.choice(wanted)]
                 tried += wanted
-            call_id = await self._begin(wanted)
+            new = self._new_call(wanted)
+            call_id = await self._begin(new)
             self._calls_under_way += 1
             try:
-                answers = await self._send(call_id, wanted)
+                answers = await self._send(new, call_id, wanted)
             except BaseException:
                 await self._one_ended()
                 raise
             permit.failure = _complaint_in(answers)
         # The next call may begin while this one's answer is being written.
         try:
-            ended = EndedCall(call_id, self.provider.name, answers, self._clock.now())
-            await self._commits.commit_one_of(self._ledger.calls.finish_many, ended)
+            await self._finish(new, call_id, answers)
         finally:
             await self._one_ended()
         self._give(wanted, answers)
 
-    async def _begin(self, asked: Sequence[_Asked]) -> str:
-        """Commit the call's row, before it is sent."""
+    def _new_call(self, asked: Sequence[_Asked]) -> NewCall:
         domains = [one.query.domain for one in asked]
         reserve = self._policy.credits_each * len(domains) if self.provider.is_paid else 0.0
-        new = NewCall(
-            self.provider.name,
-            domains,
-            self._worker_id,
-            self._budget,
-            reserve,
-            self._clock.now(),
-        )
+        name, now = self.provider.name, self._clock.now()
+        return NewCall(name, domains, self._worker_id, self._budget, reserve, now)
+
+    async def _begin(self, new: NewCall) -> str | None:
+        """Commit a paid call's row before it is sent; a free one's is written with its answer."""
+        if not self.provider.is_paid:
+            return None
         return await self._commits.commit_one_of(self._ledger.calls.begin_many, new)
 
     async def _send(
-        self, call_id: str, asked: Sequence[_Asked]
+        self, new: NewCall, call_id: str | None, asked: Sequence[_Asked]
     ) -> Mapping[str, RawAnswer | Failure]:
         """Make the call; a failure is written down at once."""
         calls = self._ledger.calls
@@ -377,8 +375,20 @@ class ProviderGateway:
             return await self.provider.ask([one.query for one in asked])
         except Exception as error:
             failure = self._gate.describe(error, provider=self.provider.name)
-            await self._commits.commit(lambda: calls.fail(call_id, failure, self._clock.now()))
+            await self._commits.commit(
+                lambda: calls.fail(call_id or calls.begin_one(new), failure, self._clock.now())
+            )
             raise
+
+    async def _finish(
+        self, new: NewCall, call_id: str | None, answers: Mapping[str, RawAnswer | Failure]
+    ) -> None:
+        calls = self._ledger.calls
+        ended = EndedCall(call_id or "", new.provider, answers, self._clock.now())
+        if call_id is not None:
+            await self._commits.commit_one_of(calls.finish_many, ended)
+        else:
+            await self._commits.commit_one_of(calls.record_many, (new, ended))
 
     async def _one_ended(self) -> None:
         self._calls_under_way -= 1

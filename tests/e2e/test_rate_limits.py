@@ -30,8 +30,8 @@ STORM = "\n".join(
     f'[[fault]]\nname = "{api} {form} {host}"\nkind = "status"\nstatus = 429\napi = "{api}"\n'
     f'host = "{host}"\nretry_after = {wait_s}\nretry_after_date = {is_date}\nmax_times = {times}\n'
     for api, form, host, wait_s, is_date, times in (
-        ("pdl", "seconds", PDL, 2, "false", 3),
-        ("pdl", "date", PDL, 3, "true", 3),
+        ("pdl", "seconds", PDL, 2, "false", 2),
+        ("pdl", "date", PDL, 3, "true", 2),
         ("site", "seconds", BUSY["seconds"], 2, "false", 2),
         ("site", "date", BUSY["date"], 3, "true", 2),
     )

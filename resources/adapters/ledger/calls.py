@@ -1,14 +1,15 @@
 """Provider calls and their answers: what was sent, what came back, what it cost.
 
-A call's row is committed before the call is sent, so that a kill leaves at most the calls in
-flight in doubt; an answer is kept as it came and never bought again while it is fresh.
+A paid call's row is committed before the call is sent, so that a kill leaves at most the calls in
+flight in doubt; a free one's comes with its answer. An answer is kept as it came and never bought
+again while it is fresh.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import zstandard
@@ -119,7 +120,10 @@ class Calls:
         Raises:
             CallError: BUDGET_EXHAUSTED; nothing was written and the call must not be sent.
         """
-        new = NewCall(provider, domains, worker_id, budget, reserve, now)
+        return self.begin_one(NewCall(provider, domains, worker_id, budget, reserve, now))
+
+    def begin_one(self, new: NewCall) -> str:
+        """Note one call; see `begin`."""
         begun = self.begin_many([new])[0]
         if isinstance(begun, Exception):
             raise begun
@@ -211,6 +215,22 @@ class Calls:
     ) -> None:
         """Keep what one call brought; see `finish_many`."""
         self.finish_many([EndedCall(call_id, provider, received, now)])
+
+    def record_many(self, done: Sequence[tuple[NewCall, EndedCall]]) -> Sequence[None]:
+        """Note calls that were answered already: free ones, of which nothing need be known before.
+
+        Args:
+            done: Each with the call as it was sent; `call_id` of its end is not used.
+        """
+        with self._database.write():
+            ids = self.begin_many([new for new, _ in done])
+            self.finish_many(
+                [
+                    replace(ended, call_id=str(call_id))
+                    for call_id, (_, ended) in zip(ids, done, strict=True)
+                ]
+            )
+        return [None] * len(done)
 
     def finish_many(self, ended: Sequence[EndedCall]) -> Sequence[None]:
         """Keep what calls brought, item by item."""
