@@ -162,7 +162,7 @@ class ProvidersSettings(_Section):
         ProviderSettings(concurrency=2, rate=5, burst=5), description="Wikidata SPARQL (no key)."
     )
     rdap: ProviderSettings = Field(
-        ProviderSettings(rate=50, burst=50),
+        ProviderSettings(rate=200, burst=200),
         description="RDAP registries (no key); rate, burst and concurrency hold for each registry.",
     )
 
