@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+KILLS ?= 200
+SEED ?= 7
 export PIPELINE_HOME ?= $(CURDIR)/var
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check format ui lock clean
+.PHONY: help setup demo test chaos bench check format ui lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +28,9 @@ demo: setup ## Run 500 fictional companies through everything, on loopback, with
 
 test: setup ## Run the whole test suite
 	@$(BIN)/python -m pytest
+
+chaos: setup ## Kill the main job KILLS times (200) and compare with a run that nobody killed
+	@$(BIN)/python -m tests.campaigns.kills --kills $(KILLS) --seed $(SEED)
 
 bench: setup ## Run the benchmarks, side by side with what they are compared to
 	@$(BIN)/python -m benchmarks.enrichment_cost --latency-ms 0

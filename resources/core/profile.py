@@ -30,6 +30,7 @@ __all__ = ["ADDRESS_FIELDS", "MAX_OTHERS", "MOST_CONFIDENCE", "RULES", "WEAK_BEL
 
 WEAK_BELOW: Final = 0.5
 MOST_CONFIDENCE: Final = 0.99
+DAY_S: Final = 86_400.0
 MAX_OTHERS: Final = 20
 ADDRESS_FIELDS: Final = ("street", "postcode", "city", "region", "country")
 
@@ -120,13 +121,18 @@ def _claim(rule: FieldRule, facts: Sequence[Fact], is_misplaced: bool, key: str)
     confidence = round(max(alone, min(1 - prod(doubts), MOST_CONFIDENCE)), 4)
     best = ordered[0]
     trusted = rule.rank(best.source)
-    rank = (is_misplaced, confidence < WEAK_BELOW, trusted, -confidence, -best.at, key)
+    rank = (is_misplaced, confidence < WEAK_BELOW, trusted, -confidence, -_day(best), key)
     return _Claim(tuple(ordered), confidence, rank)
 
 
 def _order(rule: FieldRule, fact: Fact) -> tuple[Any, ...]:
     """Return the order of facts that give the same value: who speaks for it."""
-    return (rule.rank(fact.source), -fact.confidence, -fact.at, fact.url, str(fact.value))
+    return (rule.rank(fact.source), -fact.confidence, -_day(fact), fact.url, str(fact.value))
+
+
+def _day(fact: Fact) -> int:
+    """When it was seen, by days: which page of one visit came first is chance, and no evidence."""
+    return int(fact.at // DAY_S)
 
 
 def _out_of_place(by_field: Mapping[str, Sequence[Fact]]) -> frozenset[Fact]:
