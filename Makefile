@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 KILLS ?= 200
 SEED ?= 7
+REPORT ?= docs/reports/kills.md
 export PIPELINE_HOME ?= $(CURDIR)/var
 
 .DEFAULT_GOAL := help
@@ -30,7 +31,7 @@ test: setup ## Run the whole test suite
 	@$(BIN)/python -m pytest
 
 chaos: setup ## Kill the main job KILLS times (200) and compare with a run that nobody killed
-	@$(BIN)/python -m tests.campaigns.kills --kills $(KILLS) --seed $(SEED)
+	@$(BIN)/python -m tests.campaigns.kills --kills $(KILLS) --seed $(SEED) --report $(REPORT)
 
 bench: setup ## Run the benchmarks, side by side with what they are compared to
 	@$(BIN)/python -m benchmarks.enrichment_cost --latency-ms 0

@@ -26,6 +26,7 @@ class PipelineResource(ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def yield_for_execution(self, context: InitResourceContext) -> Iterator[Any]:  # noqa: ARG002
         self._platform = Platform.open(load_settings())
+        self._platform.store.sweep(self._platform.clock.now())
         try:
             yield self
         finally:

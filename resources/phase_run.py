@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 import httpx
+from aiohttp.abc import AbstractResolver
 
 from resources.adapters.call_gate import CallGate
 from resources.adapters.classify import classify
@@ -52,13 +53,18 @@ CALLS_IN_A_PROBE = 3
 
 @dataclass(frozen=True)
 class Parts:
-    """What every run of a phase works with."""
+    """What every run of a phase works with.
+
+    Args:
+        resolver: Asked for addresses instead of the system.
+    """
 
     settings: Settings
     ledger: Ledger
     store: Store
     clock: Clock
     version: str
+    resolver: AbstractResolver | None = None
 
 
 async def phase_events(
@@ -66,13 +72,16 @@ async def phase_events(
 ) -> AsyncIterator[Event]:
     """Work through the batches on the running loop; see `BatchRunner.run`."""
     settings, ledger, clock = parts.settings, parts.ledger, parts.clock
+    ledger.workers.end_of_process(clock.now(), "broken off", run_id)
     ledger.workers.bury_dead(clock.now())
     worker_id = ledger.workers.begin(phase, run_id, clock.now())
     async with AsyncExitStack() as stack:
         commits = CommitQueue(ledger.database, settings.checkpoint_interval, worker_id)
         stack.callback(commits.close)
         agent = user_agent(settings.fetch, parts.version)
-        session = await stack.enter_async_context(guarded_session(settings.fetch, agent))
+        session = await stack.enter_async_context(
+            guarded_session(settings.fetch, agent, parts.resolver)
+        )
         random = Random(worker_id)  # noqa: S311  # jitter
         gate = await stack.enter_async_context(_gate(parts, commits, worker_id))
         work: PhaseWork

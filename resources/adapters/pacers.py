@@ -98,8 +98,7 @@ class ProviderPacer:
             self._slots, self._tokens = grant.slots, grant.tokens
             self._drawn_at = self._clock.now()
         self.not_before = max(self.not_before, grant.not_before)
-        # Tokens may be there for calls that are only likely, while every slot is in use.
-        if grant.tokens and self._in_flight < self._slots:
+        if grant.tokens:
             return 0.0
         return grant.wait_s or BLOCK_S
 

@@ -1,7 +1,7 @@
 """The store: files under one folder, written whole or not at all.
 
-Every file is written under a temporary name, synced, and renamed; a reader never sees half of one,
-also after a power cut. Page bodies are named by the hash of their content. What a file means is
+Every file is written in a folder beside the others, synced, and moved to its place; a reader never
+sees half of one, also after a power cut. What a killed process leaves there is swept up later. Page bodies are named by the hash of their content. What a file means is
 in the ledger, not here.
 """
 
@@ -19,6 +19,10 @@ import pyarrow.parquet as pq
 import zstandard
 
 from resources.core.errors import CallError, Failure, FailureKind
+
+WRITING = ".writing"
+# No file takes that long to write: whoever began it is gone.
+LEFT_OVER_AFTER_S = 3600.0
 
 
 class Store:
@@ -44,7 +48,8 @@ class Store:
         target = self.root / path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".writing-", dir=target.parent)
+            (self.root / WRITING).mkdir(exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.root / WRITING)
             os.close(handle)
         except OSError as error:
             raise _store_error(target, error) from error
@@ -58,6 +63,19 @@ class Store:
             raise _store_error(target, error) from error
         finally:
             temporary.unlink(missing_ok=True)
+
+    def sweep(self, now: float) -> None:
+        """Remove what killed processes have left half-written.
+
+        Args:
+            now: Epoch seconds.
+        """
+        try:
+            for path in (self.root / WRITING).iterdir():
+                if path.stat().st_mtime < now - LEFT_OVER_AFTER_S:
+                    path.unlink()
+        except OSError:
+            return  # there is none yet, or another process sweeps too
 
     def write_bytes(self, path: str, content: bytes) -> Path:
         """Write a file whole. Returns its absolute path."""

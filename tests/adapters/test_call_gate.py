@@ -183,10 +183,13 @@ def test_a_call_that_waited_for_its_turn_while_the_breaker_opened_is_not_sent(
             raise CallError(AWAY)
 
         other = Other(fail)
-        async with gate_on(ledger, policy=AT_ONCE, clock=ManualClock()) as gate:
-            first = asyncio.ensure_future(other.kind(gate, SITE))
+        async with (
+            gate_on(ledger, policy=AT_ONCE, clock=ManualClock()) as gate,
+            asyncio.TaskGroup() as tasks,
+        ):
+            first = tasks.create_task(other.kind(gate, SITE))
             await until(lambda: other.calls == 1)
-            waiting = [asyncio.ensure_future(other.kind(gate, SITE)) for _ in range(3)]
+            waiting = [tasks.create_task(other.kind(gate, SITE)) for _ in range(3)]
             await asyncio.sleep(0)
             go.set()
             assert await first is AWAY.kind
@@ -291,13 +294,14 @@ def test_when_the_time_is_over_exactly_one_of_all_calls_tries(
         async with (
             gate_on(ledger, policy=AT_ONCE, clock=clock) as one,
             gate_on(second, policy=AT_ONCE, clock=clock) as two,
+            asyncio.TaskGroup() as tasks,
         ):
             await _opened(one)
             await until(lambda: two.is_paused(PDL))
             clock.advance(299.9)
             assert await other.kind(one) is FailureKind.BREAKER_OPEN
             clock.advance(0.1)
-            calls = [asyncio.ensure_future(other.ask(gate)) for gate in (one, two) * 10]
+            calls = [tasks.create_task(other.ask(gate)) for gate in (one, two) * 10]
             await until(lambda: other.calls == 1)
             assert other.permits[0].is_probe
             # All others wait for what it finds, and then go on.
@@ -342,12 +346,15 @@ def test_those_who_wait_for_a_probe_that_fails_are_rejected(ledger: Ledger) -> N
             raise CallError(AWAY)
 
         other = Other(fail)
-        async with gate_on(ledger, policy=AT_ONCE, clock=clock) as gate:
+        async with (
+            gate_on(ledger, policy=AT_ONCE, clock=clock) as gate,
+            asyncio.TaskGroup() as tasks,
+        ):
             await _opened(gate)
             clock.advance(300)
-            probe = asyncio.ensure_future(other.kind(gate))
+            probe = tasks.create_task(other.kind(gate))
             await until(lambda: other.calls == 1)
-            others = [asyncio.ensure_future(other.kind(gate)) for _ in range(3)]
+            others = [tasks.create_task(other.kind(gate)) for _ in range(3)]
             await asyncio.sleep(0)
             go.set()
             assert await probe is AWAY.kind
@@ -408,11 +415,14 @@ def test_a_probe_whose_permit_was_not_used_is_free_for_the_next_call(ledger: Led
 def test_a_probe_that_is_stopped_by_us_is_given_back(ledger: Ledger) -> None:
     async def play() -> None:
         clock = ManualClock()
-        async with gate_on(ledger, policy=AT_ONCE, clock=clock) as gate:
+        async with (
+            gate_on(ledger, policy=AT_ONCE, clock=clock) as gate,
+            asyncio.TaskGroup() as tasks,
+        ):
             await _opened(gate)
             clock.advance(300)
             other = Other(asyncio.Event().wait)
-            probe = asyncio.ensure_future(other.ask(gate))
+            probe = tasks.create_task(other.ask(gate))
             await until(lambda: other.calls == 1)
             probe.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -435,12 +445,15 @@ def test_a_probe_that_is_stopped_while_it_waits_for_its_turn_is_given_back(
             waits.append(seconds)
             await asyncio.Event().wait()
 
-        async with gate_on(ledger, policy=AT_ONCE, clock=clock, sleep=never) as gate:
+        async with (
+            gate_on(ledger, policy=AT_ONCE, clock=clock, sleep=never) as gate,
+            asyncio.TaskGroup() as tasks,
+        ):
             # It asks for a wait that ends after the breaker's.
             busy = Failure(FailureKind.HTTP_5XX, "busy", retry_after_s=310)
             assert await Other(busy).kind(gate, SITE) is busy.kind
             clock.advance(300)
-            probe = asyncio.ensure_future(Other().ask(gate, SITE))
+            probe = tasks.create_task(Other().ask(gate, SITE))
             await until(lambda: waits == [10])
             assert _status(ledger, SITE) is Status.HALF_OPEN
             probe.cancel()
@@ -458,11 +471,14 @@ def test_a_probe_that_is_stopped_while_it_is_being_taken_is_given_back(
 ) -> None:
     async def play() -> None:
         clock = ManualClock()
-        async with gate_on(ledger, policy=AT_ONCE, clock=clock) as gate:
+        async with (
+            gate_on(ledger, policy=AT_ONCE, clock=clock) as gate,
+            asyncio.TaskGroup() as tasks,
+        ):
             await _opened(gate)
             clock.advance(300)
             with second.database.write():  # nobody else can write meanwhile
-                probe = asyncio.ensure_future(Other().ask(gate))
+                probe = tasks.create_task(Other().ask(gate))
                 for _ in range(5):
                     await asyncio.sleep(0)
                 probe.cancel()
@@ -489,13 +505,16 @@ def test_a_probe_that_never_ends_is_taken_for_lost_and_its_end_changes_nothing(
             raise CallError(AWAY)
 
         other = Other(fail, both.wait)
-        async with gate_on(ledger, policy=AT_ONCE, clock=clock) as gate:
+        async with (
+            gate_on(ledger, policy=AT_ONCE, clock=clock) as gate,
+            asyncio.TaskGroup() as tasks,
+        ):
             await _opened(gate)
             clock.advance(300)
-            lost = asyncio.ensure_future(other.kind(gate))
+            lost = tasks.create_task(other.kind(gate))
             await until(lambda: other.calls == 1)
             clock.advance(AT_ONCE.probe_s)
-            later = asyncio.ensure_future(other.kind(gate))
+            later = tasks.create_task(other.kind(gate))
             await until(lambda: other.calls == 2)
             go.set()
             assert await lost is AWAY.kind

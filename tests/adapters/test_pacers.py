@@ -25,7 +25,7 @@ from tests.support.ledgers import open_at, sqlite_url
 from tests.support.time import NOW
 from tests.support.virtual_time import LoopClock, run_at_once
 
-PATIENCE_S = 10_000.0
+PATIENCE_S = 1_000.0
 KEY = "pdl"
 
 
@@ -131,7 +131,7 @@ class Process:
 
 
 def _play(play: Coroutine[Any, Any, None]) -> None:
-    run_at_once(asyncio.wait_for(play, 100_000))
+    run_at_once(asyncio.wait_for(play, 2_000))
 
 
 # -- one process --------------------------------------------------------------------------------
@@ -211,6 +211,96 @@ def test_what_another_process_heard_is_heeded_before_the_next_call(ledger: Ledge
             await asyncio.sleep(BLOCK_S)
             await process.call()
             assert other.begins[-1] >= told_at + 30
+
+    _play(play())
+
+
+class Ledgered:
+    """A ledger that grants four slots and five tokens, and takes as long as the test says."""
+
+    def __init__(self, clock: LoopClock) -> None:
+        self.asked: list[tuple[int, int]] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        limits = PaceLimits(rate=100, burst=100, concurrency=4)
+        endpoint = Endpoint(KEY, provider=KEY, limits=limits)
+        self.pacer = ProviderPacer(endpoint, limits, self._draw, clock, asyncio.sleep)
+
+    async def _draw(self, in_flight: int, waiting: int, likely: int) -> Grant:
+        self.asked.append((in_flight, waiting))
+        await self.go.wait()
+        tokens, slots = (5, 4) if waiting else (0, in_flight)
+        return Grant(tokens, slots, wait_s=0.0, not_before=0.0, reason="")
+
+
+async def _moment() -> None:
+    await asyncio.sleep(0.01)
+
+
+def test_nothing_begins_in_a_slot_that_is_being_given_back() -> None:
+    async def play() -> None:
+        clock = LoopClock()
+        ledger = Ledgered(clock)
+        pacer, until = ledger.pacer, clock.now() + PATIENCE_S
+        await pacer.enter(until)
+        pacer.leave()
+        ledger.go.clear()
+        giving = asyncio.ensure_future(pacer.give_back())
+        await _moment()
+        entering = asyncio.ensure_future(pacer.enter(until))
+        await _moment()
+        assert not entering.done()  # though tokens of the last draw are left
+        ledger.go.set()
+        await asyncio.gather(giving, entering)
+        assert ledger.asked == [(0, 1), (0, 0), (0, 1)]
+
+    _play(play())
+
+
+def test_a_slot_that_is_being_taken_is_not_given_back() -> None:
+    async def play() -> None:
+        clock = LoopClock()
+        ledger = Ledgered(clock)
+        pacer, until = ledger.pacer, clock.now() + PATIENCE_S
+        await pacer.enter(until)
+        await asyncio.sleep(1)  # what is left of its tokens is too old
+        ledger.go.clear()
+        entering = asyncio.ensure_future(pacer.enter(until))
+        await _moment()
+        giving = asyncio.ensure_future(pacer.give_back())
+        await _moment()
+        ledger.go.set()
+        await asyncio.gather(entering, giving)
+        assert ledger.asked == [(0, 1), (1, 1), (2, 0)]
+
+    _play(play())
+
+
+def test_tokens_are_used_for_a_moment_only() -> None:
+    async def play() -> None:
+        clock = LoopClock()
+        ledger = Ledgered(clock)
+        until = clock.now() + PATIENCE_S
+        for wait_s in (0.0, 0.1, 0.1, BLOCK_S):
+            await asyncio.sleep(wait_s)
+            await ledger.pacer.enter(until)
+        assert len(ledger.asked) == 2
+
+    _play(play())
+
+
+def test_while_all_slots_are_in_use_no_token_is_lost_and_the_ledger_is_left_alone(
+    ledger: Ledger,
+) -> None:
+    async def play() -> None:
+        other = Provider(PaceLimits(rate=1, burst=4, concurrency=2))
+        async with Process(ledger, "a", other) as process:
+            calls = [process.call(lasts_s=20) for _ in range(2)]
+            calls += [process.call(after_s=1) for _ in range(4)]
+            await asyncio.gather(*calls)
+            # The bucket is full again by then, and all four begin at once.
+            assert other.begins[2:] == pytest.approx([20] * 4, abs=0.6)
+            assert process.draws < 20
 
     _play(play())
 

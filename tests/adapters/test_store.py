@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resources.adapters.store import Store
+from resources.adapters.store import LEFT_OVER_AFTER_S, WRITING, Store
 from resources.core.errors import CallError, FailureKind
-from tests.support.requirements import missing
+from tests.support.small_disk import small_disk as mounted
+from tests.support.time import NOW
 
 
 def _files(folder: Path) -> list[str]:
@@ -25,21 +24,8 @@ def _files(folder: Path) -> list[str]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 256 KiB."""
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        missing("only root can mount a small disk")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    made = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode:
-        missing(f"a small disk cannot be mounted here: {made.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted(tmp_path / "small", 256) as disk:
+        yield disk.path
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
@@ -65,6 +51,22 @@ def test_a_file_that_is_broken_off_leaves_the_older_one_and_no_rest(tmp_path: Pa
         broken_off()
     assert (tmp_path / "x").read_bytes() == b"old"
     assert _files(tmp_path) == ["x"]
+
+
+def test_what_a_killed_process_left_is_swept_up_after_a_while(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_bytes("x", b"whole")
+    for name, age_s in (("old", LEFT_OVER_AFTER_S + 60), ("new", 60.0)):
+        left = tmp_path / WRITING / name
+        left.write_bytes(b"half of")
+        os.utime(left, (NOW - age_s, NOW - age_s))
+    store.sweep(NOW)
+    assert _files(tmp_path) == [f"{WRITING}/new", "x"]
+
+
+def test_sweeping_a_store_that_does_not_exist_yet_is_no_trouble(tmp_path: Path) -> None:
+    Store(tmp_path / "store").sweep(NOW)
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_reader_sees_the_old_or_the_new_file_and_never_a_part(tmp_path: Path) -> None:

@@ -1,13 +1,35 @@
-"""The short form of the kill campaign."""
+"""The campaign's short form: twenty kills over a short list."""
 
 from __future__ import annotations
 
-from tests.campaigns.kills import campaign, report
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.campaigns.kills import Moment, draw_moment, run
+from tests.campaigns.report import as_markdown
+
+KILLS = 20
 
 
-def test_twenty_kills_lose_nothing_and_buy_nothing_twice() -> None:
-    outcome = campaign(kills=20, seed=11, domains=240)
-    assert outcome.problems == [], report(outcome, "in short")
-    assert outcome.kills.total() == 20
-    assert outcome.kills["COMPANY_ENRICHMENT"]
-    assert outcome.kills["PAGE_SCRAPING"]
+@pytest.mark.slow
+def test_twenty_kills_leave_what_a_run_without_kills_leaves(tmp_path: Path) -> None:
+    campaign = run(KILLS, seed=7, domains=40, folder=tmp_path)
+    report = as_markdown(campaign, "a test")
+    assert [check for check in campaign.checks if not check.is_passed] == [], report
+    assert len(campaign.kills) == KILLS
+    in_work = [kill for kill in campaign.kills if kill.phase.isupper()]
+    assert len(in_work) > KILLS / 2, report
+    assert {"COMPANY_ENRICHMENT", "PAGE_SCRAPING"} < {kill.phase for kill in in_work}, report
+
+
+def test_moments_are_seeded_and_spread_over_the_work_that_is_left() -> None:
+    def draw(left: int) -> list[Moment]:
+        random = Random(7)
+        return [draw_moment(random, left, 100) for _ in range(200)]
+
+    assert draw(1000) == draw(1000)
+    counts = [moment.settled for moment in draw(1000) if moment.settled is not None]
+    assert 8 < sum(counts) / len(counts) < 12
+    assert all(moment.is_startup for moment in draw(0))

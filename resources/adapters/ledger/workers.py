@@ -187,12 +187,18 @@ class Workers:
                 .values(claimed_by=None, claimed_alone=0)
             )
 
-    def end_of_process(self, now: float, reason: str) -> None:
-        """End all workers of this very process, and give their claims back untouched."""
+    def end_of_process(self, now: float, reason: str, run_id: str | None = None) -> None:
+        """End all workers of this very process, and give their claims back untouched.
+
+        Args:
+            run_id: Only those of this run: what an attempt of it left that was broken off because
+                the ledger was away.
+        """
+        mine = select(workers.c.id).where(_of_this_process(), workers.c.ended_at.is_(None))
+        if run_id is not None:
+            mine = mine.where(workers.c.run_id == run_id)
         with self._database.read() as connection:
-            rows = connection.execute(
-                select(workers.c.id).where(_of_this_process(), workers.c.ended_at.is_(None))
-            ).all()
+            rows = connection.execute(mine).all()
         for row in rows:
             self.end(row.id, now, reason)
 
