@@ -30,6 +30,12 @@ import orjson
 import uvloop
 from httpx_aiohttp import AiohttpTransport
 
+from resources.adapters.ledger.lists import NewMember
+from resources.core.config import load_settings
+from resources.core.models import Phase
+from resources.core.run_events import PassEnded
+from resources.platform import Platform
+
 IN_FLIGHT = 32
 
 
@@ -131,12 +137,6 @@ def _bare(port: int, domains: list[str]) -> float:
 
 def _enrichment(port: int, domains: list[str], home: Path) -> float:
     """Calls a second of the phase COMPANY_ENRICHMENT, from its first claim to its last commit."""
-    from resources.adapters.ledger.lists import NewMember
-    from resources.core.batch_runner import PassEnded
-    from resources.core.config import load_settings
-    from resources.core.models import Phase
-    from resources.platform import Platform
-
     settings = load_settings(
         home=home,
         chain=("rdap",),

@@ -276,12 +276,13 @@ def run(kills: int, seed: int, domains: int, folder: Path) -> Campaign:
         reference = pipeline(*arguments, home=whole.path, timeout=900, **SETTINGS)
         if reference.code != 0:
             raise RuntimeError(f"the run that nobody kills did not finish: {reference.err}")
+        pages = sum(internet.calls()["pages"].values())
     began_at = time.monotonic()
     with sandbox(*options) as internet:
         arguments = [*_arguments(internet, source), "--wait", WAIT]
         done = kill_again_and_again(arguments, killed, kills, Random(seed), folder / "killed.log")
         last = pipeline(*arguments, home=killed.path, timeout=900, **SETTINGS)
-        billed = internet.calls()["billed"]["pdl"]
+        calls = internet.calls()
     in_doubt = sum(kill.in_doubt for kill in done)
     return Campaign(
         domains,
@@ -290,9 +291,13 @@ def run(kills: int, seed: int, domains: int, folder: Path) -> Campaign:
         kills,
         reference.json["seconds"],
         time.monotonic() - began_at,
-        sum(billed.values()),
-        check_all(whole, killed, names, last, billed, in_doubt),
-        killed.figures(),
+        sum(calls["billed"]["pdl"].values()),
+        check_all(whole, killed, names, last, calls["billed"]["pdl"], in_doubt),
+        {
+            "requests for pages without kills": pages,
+            "requests for pages with them": sum(calls["pages"].values()),
+            **killed.figures(),
+        },
     )
 
 

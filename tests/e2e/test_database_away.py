@@ -16,7 +16,7 @@ from resources.adapters.ledger.database import Database
 from tests.support.postgres import PostgresServer, postgres
 from tests.support.processes import Sandbox, pipeline, sandbox, started_pipeline, write_list
 
-DOMAINS = [f"company-{number:03}.example" for number in range(100)]
+DOMAINS = [f"company-{number:03}.example" for number in range(60)]
 SLOW = '[[fault]]\nkind = "latency"\nseconds = 0.2\n'
 PASSWORD = "correct-horse"
 

@@ -14,7 +14,7 @@ from tests.e2e.test_kill import wait_until_settled
 from tests.support.dagster_view import partitions, statuses
 from tests.support.processes import pipeline, sandbox, started_pipeline, write_list
 
-DOMAINS = [f"company-{number:03}.example" for number in range(160)]
+DOMAINS = [f"company-{number:03}.example" for number in range(100)]
 # Late answers keep calls and pages in flight at the moment of the stop.
 SLOW = '[[fault]]\nkind = "latency"\nseconds = [0.1, 0.4]\n'
 LEASE_S = 3
