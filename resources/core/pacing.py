@@ -25,6 +25,9 @@ LEAST_WAIT_S = 0.001
 CLOCK_STEP_S = 60.0
 """A bucket that was filled later than this from now was filled by a clock since set back."""
 TURN_S = 10.0
+BLOCK_S = 0.25
+"""Tokens are drawn for so many seconds at a time: what another process learns about the endpoint
+reaches this one with the next draw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,19 @@ def draw(pace: Pace, limits: PaceLimits, wanted: int, now: float) -> tuple[Pace,
     if taken <= 0:
         return full, 0, max(LEAST_WAIT_S, (1.0 - full.tokens) / full.rate)
     return replace(full, tokens=full.tokens - taken), taken, 0.0
+
+
+def tokens_to_draw(pace: Pace, free_slots: int, waiting: int, likely: int) -> int:
+    """How many tokens are worth drawing at a time; one that is not used is lost.
+
+    Args:
+        free_slots: Slots that the process holds and does not use; without one nothing begins.
+        waiting: Its calls that wait to begin.
+        likely: Calls that are likely to begin before the next draw, those included.
+    """
+    if free_slots <= 0:
+        return 0
+    return min(max(min(waiting, free_slots), likely), max(1, round(pace.rate * BLOCK_S)))
 
 
 def slowed(

@@ -6,10 +6,7 @@ One list is run twice: once with nobody killing anything, and once with SIGKILL 
 its children, each time started again. Both have an internet of their own with the same seed and
 the same faults. What must hold afterwards is in `checks`, the report's words are in `report`.
 
-The faults are those that leave the outcome to the product and not to chance: late answers without
-limit, and errors that a retry mends, at most two for each site (a page is asked for three times).
-Left out are those that are an outcome by themselves, because a request that is sent again after a
-kill draws anew: pages of garbage, redirects in a circle, sites that are down for good.
+Which faults there are and why is said in `faults.toml`.
 """
 
 from __future__ import annotations
@@ -33,83 +30,7 @@ import psutil
 from tests.campaigns.checks import Check, Home, check_all
 from tests.support.processes import PIPELINE, Sandbox, environment, pipeline, sandbox, write_list
 
-FAULTS = """
-[[fault]]
-name = "site: refused once"
-kind = "status"
-api = "site"
-host = "*[02468].example"
-rate = 0.10
-max_times = 1
-
-[[fault]]
-name = "site: cut off once"
-kind = "truncated"
-api = "site"
-host = "*[02468].example"
-rate = 0.10
-max_times = 1
-
-[[fault]]
-name = "site: reset once"
-kind = "reset"
-api = "site"
-host = "*[13579].example"
-rate = 0.10
-max_times = 1
-
-[[fault]]
-name = "site: reset in mid-body once"
-kind = "reset"
-api = "site"
-host = "*[13579].example"
-after_bytes = 400
-rate = 0.10
-max_times = 1
-
-[[fault]]
-name = "site: slow"
-kind = "latency"
-api = "site"
-rate = 0.3
-seconds = [0.05, 0.4]
-
-[[fault]]
-name = "pdl: busy"
-kind = "status"
-api = "pdl"
-status = 429
-retry_after = 1
-rate = 0.03
-
-[[fault]]
-name = "pdl: away"
-kind = "status"
-api = "pdl"
-rate = 0.03
-
-[[fault]]
-name = "wikidata: busy"
-kind = "status"
-api = "wikidata"
-status = 429
-retry_after = 1
-rate = 0.1
-max_times = 2
-
-[[fault]]
-name = "rdap: away"
-kind = "reset"
-api = "rdap"
-rate = 0.05
-max_times = 2
-
-[[fault]]
-name = "apis: slow"
-kind = "latency"
-rate = 0.5
-seconds = [0.05, 0.3]
-"""
+FAULTS = Path(__file__).with_name("faults.toml")
 SETTINGS = {"PIPELINE_RETRY_BACKOFF_BASE": "0.3"}
 BATCH_SIZE = 10
 WAIT = "600s"
@@ -267,9 +188,7 @@ def run(kills: int, seed: int, domains: int, folder: Path) -> Campaign:
     """Do both runs and hold them against each other."""
     names = [f"company-{number:04}.example" for number in range(domains)]
     source = write_list(folder / "list.csv", names)
-    faults = folder / "faults.toml"
-    faults.write_text(FAULTS, encoding="utf-8")
-    options = ("--seed", str(seed), "--faults", str(faults))
+    options = ("--seed", str(seed), "--faults", str(FAULTS))
     whole, killed = Home(folder / "whole"), Home(folder / "killed")
     with sandbox(*options) as internet:
         arguments = [*_arguments(internet, source), "--wait", WAIT]

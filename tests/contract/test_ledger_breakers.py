@@ -87,11 +87,12 @@ def test_successes_told_with_a_failure_came_before_it(books: Sequence[BreakerBoo
 
 
 def test_the_rate_of_failures_is_counted_over_all_processes(books: Sequence[BreakerBook]) -> None:
-    for second in range(4):
-        books[0].succeeded({PDL: 1}, "one", NOW + second, POLICY)
-        assert _fail(books[1], at=NOW + second).status is Status.CLOSED
-    books[0].succeeded({PDL: 1}, "one", NOW + 4, POLICY)
-    opened = _fail(books[2], at=NOW + 5)
+    for number in range(4):
+        at = NOW + 12 * number
+        books[0].succeeded({PDL: 1}, "one", at, POLICY)
+        assert _fail(books[1], at=at).status is Status.CLOSED
+    books[0].succeeded({PDL: 1}, "one", NOW + 48, POLICY)
+    opened = _fail(books[2], at=NOW + 49)
     assert opened.status is Status.OPEN
     assert opened.reason == "5 of 10 calls failed within 60 s; last: HTTP 503"
 
@@ -111,6 +112,8 @@ def test_only_what_was_changed_since_a_time_is_read(books: Sequence[BreakerBook]
     assert set(books[1].changed_since(NOW, POLICY)) == {PDL, "rdap"}
     assert set(books[1].changed_since(NOW + 10, POLICY)) == {"rdap"}
     assert set(books[1].changed_since(NOW + 11, POLICY)) == set()
+    _fail(books[2], at=NOW + 20)
+    assert set(books[1].changed_since(NOW + 20, POLICY)) == {PDL}
 
 
 def test_what_changes_nothing_is_not_read_again(books: Sequence[BreakerBook]) -> None:
@@ -294,7 +297,7 @@ def test_those_that_are_not_closed_are_listed_and_counted_by_prefix(ledger: Ledg
         "site/b_d.example": Status.OPEN,
         "site/bad.example": Status.HALF_OPEN,
     }
-    assert list(found)[0] == PDL
+    assert next(iter(found)) == PDL
     assert book.count_not_closed("site/") == 2
     # An underscore is a letter like any other.
     assert book.count_not_closed("site/b_d") == 1

@@ -39,19 +39,19 @@ class Paces(RuleBasedStateMachine):
 
     # -- what processes do ----------------------------------------------------------------------
 
-    @rule(who=WHO, waiting=st.integers(1, 6))
-    def call(self, who: int, waiting: int) -> None:
-        self._call(who, waiting)
+    @rule(who=WHO, waiting=st.integers(1, 6), likely=st.integers(0, 6))
+    def call(self, who: int, waiting: int, likely: int) -> None:
+        self._call(who, waiting, likely)
 
-    def _call(self, who: int, waiting: int) -> int:
+    def _call(self, who: int, waiting: int, likely: int = 0) -> int:
         """Draw, and begin all calls that may begin."""
-        grant = self._draw(who, waiting)
-        assert 0 <= grant.tokens <= waiting
-        assert self.in_flight[who] + grant.tokens <= max(grant.slots, self.in_flight[who])
+        grant = self._draw(who, waiting, likely)
+        assert 0 <= grant.tokens <= max(waiting, likely)
         if grant.tokens:
             assert self.now >= self.not_before
+            assert grant.slots > self.in_flight[who]
             self.granted.append((self.now, grant.tokens))
-            self.in_flight[who] += grant.tokens
+            self.in_flight[who] += min(grant.tokens, waiting, grant.slots - self.in_flight[who])
         return grant.tokens
 
     @rule(who=WHO, rounds=st.integers(2, 5))
@@ -158,7 +158,7 @@ class Paces(RuleBasedStateMachine):
         waits = self.books[self.looks % PROCESSES].waits(self.now)
         assert waits == ({ENDPOINT: self.not_before} if self.not_before > self.now else {})
 
-    def _draw(self, who: int, waiting: int) -> Grant:
+    def _draw(self, who: int, waiting: int, likely: int = 0) -> Grant:
         return self.books[who].draw(
             ENDPOINT,
             self.names[who],
@@ -166,6 +166,7 @@ class Paces(RuleBasedStateMachine):
             in_flight=self.in_flight[who],
             waiting=waiting,
             now=self.now,
+            likely=likely,
         )
 
 

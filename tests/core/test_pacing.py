@@ -27,6 +27,7 @@ from resources.core.pacing import (
     refilled,
     slots_for,
     slowed,
+    tokens_to_draw,
 )
 from tests.support.time import NOW
 
@@ -126,6 +127,29 @@ def test_another_limit_holds_from_the_next_draw_on() -> None:
     assert (taken, pace.rate) == (2, 1.0)
     higher = PaceLimits(rate=5000.0, burst=100.0, concurrency=1)
     assert refilled(LIMITS.new_pace(NOW), higher, NOW).rate == LEAST_RATE_SHARE * 5000
+
+
+@pytest.mark.parametrize(
+    ("free_slots", "waiting", "likely", "tokens"),
+    [
+        (4, 2, 0, 2),
+        (1, 2, 0, 1),  # each call needs a slot too
+        (1, 2, 2, 2),  # but a slot serves several that are quick
+        (0, 5, 5, 0),
+        (-1, 5, 5, 0),
+        (9, 0, 0, 0),
+        (90, 90, 90, 3),  # for the next moment only
+    ],
+)
+def test_no_more_tokens_are_drawn_than_calls_can_begin_in_the_next_moment(
+    free_slots: int, waiting: int, likely: int, tokens: int
+) -> None:
+    pace = Pace(rate=12.0, tokens=100.0, filled_at=NOW)
+    assert tokens_to_draw(pace, free_slots, waiting, likely) == tokens
+
+
+def test_a_slow_endpoint_is_drawn_for_one_call_at_a_time() -> None:
+    assert tokens_to_draw(Pace(rate=0.01, tokens=5.0, filled_at=NOW), 9, 9, 9) == 1
 
 
 # -- pauses -----------------------------------------------------------------------------------

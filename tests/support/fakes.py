@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from threading import Lock
 
-from resources.adapters.ledger.paces import BLOCK_S, FORGOTTEN_AFTER_S, SHARE_LEASE_S
+from resources.adapters.ledger.paces import FORGOTTEN_AFTER_S, SHARE_LEASE_S
 from resources.core.breaker import (
     Breaker,
     BreakerPolicy,
@@ -28,6 +28,7 @@ from resources.core.pacing import (
     held_until,
     slots_for,
     slowed,
+    tokens_to_draw,
 )
 
 
@@ -153,8 +154,7 @@ class MemoryPaces:
                 worker_id, wanted, others, limits.concurrency, now, in_flight=in_flight
             )
             shares[worker_id] = (Share(held, wanted), now + SHARE_LEASE_S)
-            wanted = max(min(waiting, held - in_flight), likely if held else 0)
-            tokens = min(wanted, max(1, round(pace.rate * BLOCK_S)))
+            tokens = tokens_to_draw(pace, held - in_flight, waiting, likely)
             taken, wait_s = 0, 0.0
             if tokens > 0:
                 self.rows[endpoint], taken, wait_s = draw(pace, limits, tokens, now)

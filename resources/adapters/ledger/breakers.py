@@ -28,6 +28,9 @@ from resources.core.breaker import (
 from resources.core.sliding_counts import SlidingCounts
 
 FORGOTTEN_AFTER_S = 86_400.0
+# Of breakers and paces together: a commit may hold changes of several of them, in any order, and
+# two that locked row by row would wait for each other.
+GATE_LOCK = "gate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +229,7 @@ class Breakers:
     def _locked(
         self, connection: Connection, endpoint: str, policy: BreakerPolicy
     ) -> Breaker | None:
+        self._database.lock(connection, GATE_LOCK)
         query = select(breakers).where(breakers.c.endpoint == endpoint).with_for_update()
         row = connection.execute(query).first()
         return None if row is None else _breaker_of(row, policy)

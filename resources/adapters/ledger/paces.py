@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Row, and_, delete, select, update
 
+from resources.adapters.ledger.breakers import GATE_LOCK
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import pace_shares, paces
 from resources.core.pacing import (
+    BLOCK_S,
     Grant,
     Pace,
     PaceLimits,
@@ -19,12 +21,12 @@ from resources.core.pacing import (
     held_until,
     slots_for,
     slowed,
+    tokens_to_draw,
 )
 
 __all__ = ["BLOCK_S", "SITE_LIMITS", "Grant", "Paces"]
 
 SHARE_LEASE_S = 15.0
-BLOCK_S = 0.25
 # A site has no rate of its own: what slows it down is the wait that it asked for.
 SITE_LIMITS = PaceLimits(rate=1000.0, burst=1.0, concurrency=1)
 FORGOTTEN_AFTER_S = 86_400.0
@@ -49,9 +51,6 @@ class Paces:
     ) -> Grant:
         """Take a share of the slots, and tokens for calls that begin in the next moment.
 
-        Tokens are drawn for `BLOCK_S` at most: what another process learns about the endpoint
-        reaches this one with the next draw.
-
         Args:
             in_flight: This process's calls in flight.
             waiting: Its calls that wait to begin; with 0 it gives back what it does not use.
@@ -62,10 +61,7 @@ class Paces:
             held = self._share(
                 connection, endpoint, worker_id, in_flight, waiting, limits.concurrency, now
             )
-            # With every slot in use nothing begins, and a token that is not used is lost.
-            free = held - in_flight
-            wanted = max(min(waiting, free), likely) if free > 0 else 0
-            tokens = min(wanted, max(1, round(pace.rate * BLOCK_S)))
+            tokens = tokens_to_draw(pace, held - in_flight, waiting, likely)
             taken, wait_s = 0, 0.0
             if tokens > 0:
                 newer, taken, wait_s = draw(pace, limits, tokens, now)
@@ -166,6 +162,7 @@ class Paces:
     def _locked(
         self, connection: Connection, endpoint: str, limits: PaceLimits, now: float
     ) -> Pace:
+        self._database.lock(connection, GATE_LOCK)
         query = select(paces).where(paces.c.endpoint == endpoint).with_for_update()
         row = connection.execute(query).first()
         if row is None:
