@@ -1,8 +1,8 @@
 """The store: files under one folder, written whole or not at all.
 
 Every file is written in a folder beside the others, synced, and moved to its place; a reader never
-sees half of one, also after a power cut. What a killed process leaves there is swept up later. Page bodies are named by the hash of their content. What a file means is
-in the ledger, not here.
+sees half of one, also after a power cut. What a killed process leaves there is swept up later. Page
+bodies are named by the hash of their content. What a file means is in the ledger, not here.
 """
 
 from __future__ import annotations
