@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.ledger.ledger import Ledger
@@ -180,3 +180,38 @@ def test_a_loop_that_ended_meanwhile_does_not_stop_the_queue(
     asyncio.run(leave())
     go.set()
     assert asyncio.run(commits.commit(lambda: _insert(ledger, "a"))) == "a"
+
+
+class _DeadlockError(Exception):
+    """What PostgreSQL's driver raises for the transaction that it gave up in favour of another."""
+
+    pgcode = "40P01"
+
+
+@pytest.mark.parametrize(("losses", "is_written"), [(1, True), (3, True), (4, False)])
+def test_a_commit_that_lost_against_another_one_is_tried_again(
+    ledger: Ledger, commits: CommitQueue, losses: int, is_written: bool
+) -> None:
+    left = losses
+
+    def write() -> str:
+        nonlocal left
+        key = _insert(ledger, "mine")
+        if left:
+            left -= 1
+            raise OperationalError("INSERT", {}, _DeadlockError())
+        return key
+
+    if is_written:
+        assert asyncio.run(commits.commit(write)) == "mine"
+    else:
+        with pytest.raises(OperationalError):
+            asyncio.run(commits.commit(write))
+    assert ("mine" in _keys(ledger)) is is_written
+
+
+def test_whoever_writes_after_the_end_is_told_so(ledger: Ledger) -> None:
+    commits = CommitQueue(ledger.database, 50)
+    commits.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        asyncio.run(commits.commit(lambda: _insert(ledger, "late")))

@@ -25,6 +25,8 @@ from resources.adapters.ledger.workers import require_unburied
 
 Item = TypeVar("Item")
 T = TypeVar("T")
+# How often a commit that lost against another one is tried again.
+DEADLOCK_TRIES = 3
 # Writes many items at once. An exception in the place of a result is that item's own: it was not
 # written, and the others were.
 Many = Callable[[Sequence[Item]], Sequence[T | Exception]]
@@ -58,6 +60,7 @@ class CommitQueue:
         self._database = database
         self._most = most
         self._worker_id = worker_id
+        self._is_closed = False
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ledger-commits", daemon=True)
         self._thread.start()
@@ -77,6 +80,8 @@ class CommitQueue:
 
         Raises: as `commit`, and the exception that `many` gives back for the item.
         """
+        if self._is_closed:
+            raise RuntimeError("the commit queue is closed: nothing is written any more")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._queue.put(_Write(many, item, future, loop))
@@ -84,6 +89,7 @@ class CommitQueue:
 
     def close(self) -> None:
         """Finish what is queued and end the thread."""
+        self._is_closed = True
         self._queue.put(None)
         self._thread.join()
 
@@ -96,7 +102,7 @@ class CommitQueue:
             is_open = None not in group
             self._commit_group([write for write in group if write is not None])
 
-    def _commit_group(self, group: list[_Write]) -> None:
+    def _commit_group(self, group: list[_Write], tries_left: int = DEADLOCK_TRIES) -> None:
         if not group:
             return
         is_begun = False
@@ -107,6 +113,9 @@ class CommitQueue:
                 is_begun = True
                 results = _write_all(group)
         except BaseException as error:  # noqa: BLE001  # handed to whoever waits for it
+            if _is_lost_race(error) and tries_left:
+                self._commit_group(group, tries_left - 1)
+                return
             if len(group) == 1 or not is_begun:
                 _answer(group, [error] * len(group))
                 return
@@ -115,6 +124,13 @@ class CommitQueue:
                 self._commit_group([write])
             return
         _answer(group, results)
+
+
+def _is_lost_race(error: BaseException) -> bool:
+    """Whether PostgreSQL undid the transaction in favour of another one: the same may be tried
+    again at once, and nothing of it was written."""
+    state = getattr(getattr(error, "orig", None), "pgcode", None)
+    return state in {"40P01", "40001"}
 
 
 def _write_all(group: Sequence[_Write]) -> list[Any]:
