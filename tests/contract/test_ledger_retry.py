@@ -268,7 +268,6 @@ def mixed(ledger: Ledger) -> None:
         ({"domains": [DOMAINS[0], DOMAINS[1]], "phase": SCRAPING}, {(SCRAPING, 0), (SCRAPING, 1)}),
         ({"domains": [DOMAINS[2]], "is_quarantined": True}, set()),
     ],
-    ids=str,
 )
 def test_a_selection_means_what_fits_all_of_it(
     ledger: Ledger, mixed: None, selection: dict[str, Any], expected: set[tuple[Phase, int]]

@@ -13,7 +13,7 @@ from resources.core.models import SETTLED, State
 ASKED = 5_000.0
 
 
-@pytest.mark.parametrize("state", SETTLED)
+@pytest.mark.parametrize("state", sorted(SETTLED))
 def test_a_settled_domain_stays_so_and_is_due_at_once(state: State) -> None:
     standing = Standing(state, FailureKind.RATE_LIMITED, asked_to_wait_until=ASKED)
     assert bring_back(standing) == BringBack(0.0, is_refresh=True)

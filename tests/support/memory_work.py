@@ -79,7 +79,7 @@ class Row:
         self.refresh_waits_for = None
         if self.deaths_alone < 2:
             return
-        if not self.refresh_asked:
+        if not self.refresh_asked or self.state is State.QUARANTINED:
             self.state, self.kind = State.QUARANTINED, FailureKind.BUG
             self.reason, self.settled_at = "its workers died", now
             self.revision += 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sqlalchemy import delete, select
+from zstandard import decompress
 
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.ledger.ledger import Ledger
@@ -133,17 +134,17 @@ def rows_of(shared: SharedWork) -> dict[str, Row]:
     ledger = shared.ledgers[0]
     with ledger.database.read() as connection:
         found = connection.execute(select(work).where(work.c.phase == PHASE)).all()
-        kept = set(connection.execute(select(results.c.domain)).scalars())
-    return {row.domain: _row_of(row, ledger, shared.names, row.domain in kept) for row in found}
+        kept = select(results.c.domain, results.c.payload).where(results.c.phase == PHASE)
+        payloads = {row.domain: decompress(row.payload) for row in connection.execute(kept)}
+    return {row.domain: _row_of(row, shared.names, payloads.get(row.domain)) for row in found}
 
 
-def _row_of(row, ledger: Ledger, names: Mapping[str, str], has_result: bool) -> Row:
-    result = ledger.work.result(PHASE, row.domain) if has_result else None
+def _row_of(row, names: Mapping[str, str], payload: bytes | None) -> Row:
     return Row(
         state=State(row.state),
         kind=row.kind,
         reason=row.reason,
-        payload=result.payload if result else None,
+        payload=payload,
         rounds=row.rounds,
         not_before=row.not_before,
         asked_to_wait_until=row.asked_to_wait_until,
