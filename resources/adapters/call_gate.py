@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -24,20 +23,17 @@ from resources.adapters.breaker_view import BreakerView
 from resources.adapters.classify import classify
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.commits import CommitQueue
-from resources.adapters.ledger.paces import SITE_LIMITS, Grant
 from resources.adapters.network import NetworkCheck
-from resources.adapters.pacers import ProviderPacer, SitePacer
+from resources.adapters.pace_view import PaceView
 from resources.adapters.permit import Endpoint, Permit, holding
 from resources.adapters.time_limits import which_limit
 from resources.core.breaker import BreakerPolicy, Status, Verdict, sentence, verdict_of
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind, LeaseLost
 from resources.core.limit_headers import wait_until_reset
-from resources.core.pacing import LONGEST_PAUSE_S, PaceLimits
 from resources.core.ports import Clock, Sleep
 
 REFRESH_S = 0.25
-SITES_IN_MEMORY = 4_000
 PATIENCE_S = 30.0
 
 
@@ -68,14 +64,10 @@ class CallGate:
         self._commits = commits
         self._network = network
         self._clock = clock
-        self._worker_id = worker_id
         self._settings = settings
         self._refresh_s = refresh_s
-        self._sleep = sleep
         self.breakers = BreakerView(ledger.breakers, commits, clock, policy, worker_id)
-        self._providers: dict[str, ProviderPacer] = {}
-        self._sites: OrderedDict[str, SitePacer] = OrderedDict()
-        self._waits: dict[str, float] = {}
+        self.paces = PaceView(ledger.paces, commits, clock, worker_id, sleep)
         self._refreshing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -153,29 +145,10 @@ class CallGate:
                 )
             )
 
-    async def take_turn(self, endpoint: Endpoint, until: float, crawl_delay_s: float) -> None:
-        """Wait until the call may begin, or raise."""
-        if endpoint.limits is not None:
-            await self._provider_pacer(endpoint, endpoint.limits).enter(until)
-            return
-        pacer = self._site_pacer(endpoint)
-        await pacer.enter(until, crawl_delay_s)
-        if crawl_delay_s:
-            next_at = self._clock.now() + crawl_delay_s
-            try:
-                await self._hold_until(endpoint, next_at)
-            except BaseException:
-                self.give_turn_back(endpoint)
-                raise
-
     def is_paused(self, endpoint: Endpoint) -> bool:
         """Whether the breaker lets nothing through but a probe."""
         breaker = self.breakers.of(endpoint)
         return breaker is not None and breaker.status is not Status.CLOSED
-
-    def give_turn_back(self, endpoint: Endpoint) -> None:
-        """End a turn in which nothing was sent."""
-        self._leave(endpoint, 0.0, is_good=False)
 
     async def succeeded(self, permit: Permit, latency_s: float) -> None:
         """The call brought an answer; one that complains is heard all the same."""
@@ -186,14 +159,14 @@ class CallGate:
             else:
                 self.breakers.succeeded(endpoint)
             if permit.failure is not None and _is_about_pace(permit.failure):
-                await self._slow_down(endpoint, permit.failure)
+                await self.paces.slow_down(endpoint, permit.failure)
             elif permit.limit_headers:
                 now = self._clock.now()
                 wait_s = wait_until_reset(permit.limit_headers, now)
                 if wait_s:
-                    await self._hold_until(endpoint, now + wait_s)
+                    await self.paces.hold_until(endpoint, now + wait_s)
         finally:
-            self._leave(endpoint, latency_s, is_good=permit.failure is None)
+            self.paces.end_turn(endpoint, latency_s, is_good=permit.failure is None)
 
     async def failed(
         self, permit: Permit, error: Exception, url: str | None, latency_s: float
@@ -205,7 +178,7 @@ class CallGate:
             explained = await self._network.explain(CallError(failure))
             failure = explained.failure
             if _is_about_pace(failure):
-                await self._slow_down(endpoint, failure)
+                await self.paces.slow_down(endpoint, failure)
             verdict = verdict_of(failure.kind)
             if permit.is_probe:
                 said = failure.message
@@ -215,7 +188,7 @@ class CallGate:
             elif verdict is Verdict.ALIVE:
                 self.breakers.succeeded(endpoint)
         finally:
-            self._leave(endpoint, latency_s, is_good=False)
+            self.paces.end_turn(endpoint, latency_s, is_good=False)
         if isinstance(error, CallError) and error.failure == failure:
             return error
         return CallError(failure)
@@ -233,7 +206,7 @@ class CallGate:
 
     async def given_up(self, permit: Permit, latency_s: float) -> None:
         """The call was stopped by us: it says nothing about the endpoint."""
-        self._leave(permit.endpoint, latency_s, is_good=False)
+        self.paces.end_turn(permit.endpoint, latency_s, is_good=False)
         await self.give_probe_back(permit.endpoint, permit.probe_until)
 
     async def give_probe_back(self, endpoint: Endpoint, probe_until: float | None) -> None:
@@ -261,72 +234,7 @@ class CallGate:
 
     def _leave_ledger(self) -> None:
         self.breakers.tell()
-        self._ledger.paces.leave(self._worker_id)
-
-    def _leave(self, endpoint: Endpoint, latency_s: float, *, is_good: bool) -> None:
-        if endpoint.limits is not None:
-            self._provider_pacer(endpoint, endpoint.limits).leave()
-        else:
-            self._site_pacer(endpoint).leave(latency_s, is_good=is_good)
-
-    async def _slow_down(self, endpoint: Endpoint, failure: Failure) -> None:
-        now = self._clock.now()
-        limits = endpoint.limits or SITE_LIMITS
-        # At once for this process, before the ledger has it for the others.
-        self._learn_wait(endpoint.key, now + (failure.retry_after_s or 0.0))
-        pace = await self._commits.commit(
-            lambda: self._ledger.paces.slow_down(
-                endpoint.key, limits, failure.retry_after_s, failure.message, now
-            )
-        )
-        self._learn_wait(endpoint.key, pace.not_before)
-
-    async def _hold_until(self, endpoint: Endpoint, at: float) -> None:
-        now = self._clock.now()
-        limits = endpoint.limits or SITE_LIMITS
-        at = min(at, now + LONGEST_PAUSE_S)
-        self._learn_wait(endpoint.key, at)
-        await self._commits.commit(
-            lambda: self._ledger.paces.hold_until(endpoint.key, limits, at, now)
-        )
-
-    def _learn_wait(self, key: str, at: float) -> None:
-        pacer = self._providers.get(key) or self._sites.get(key)
-        if pacer is not None:
-            pacer.not_before = max(pacer.not_before, at)
-        if at > self._clock.now():
-            self._waits[key] = max(at, self._waits.get(key, 0.0))
-
-    def _provider_pacer(self, endpoint: Endpoint, limits: PaceLimits) -> ProviderPacer:
-        pacer = self._providers.get(endpoint.key)
-        if pacer is None:
-
-            async def draw(in_flight: int, waiting: int, likely: int) -> Grant:
-                return await self._commits.commit(
-                    lambda: self._ledger.paces.draw(
-                        endpoint.key,
-                        self._worker_id,
-                        limits,
-                        in_flight=in_flight,
-                        waiting=waiting,
-                        likely=likely,
-                        now=self._clock.now(),
-                    )
-                )
-
-            pacer = ProviderPacer(endpoint, limits, draw, self._clock, self._sleep)
-            self._providers[endpoint.key] = pacer
-        return pacer
-
-    def _site_pacer(self, endpoint: Endpoint) -> SitePacer:
-        pacer = self._sites.get(endpoint.key)
-        if pacer is None:
-            pacer = SitePacer(endpoint, self._clock, self._sleep)
-            pacer.not_before = self._waits.get(endpoint.key, 0.0)
-            self._sites[endpoint.key] = pacer
-            while len(self._sites) > SITES_IN_MEMORY and next(iter(self._sites.values())).is_idle:
-                self._sites.popitem(last=False)
-        return pacer
+        self.paces.leave_ledger()
 
     async def _keep_refreshing(self) -> None:
         while True:
@@ -335,13 +243,7 @@ class CallGate:
 
     async def _refresh(self) -> None:
         await self.breakers.refresh()
-        now = self._clock.now()
-        waits = await self._commits.commit(lambda: self._ledger.paces.waits(now))
-        self._waits = {}
-        for key, at in waits.items():
-            self._learn_wait(key, at)
-        for pacer in list(self._providers.values()):
-            await pacer.give_back()
+        await self.paces.refresh()
 
 
 class _Call:
@@ -368,14 +270,14 @@ class _Call:
         while True:
             probe_until = await gate.admit(endpoint, until)
             try:
-                await gate.take_turn(endpoint, until, self._crawl_delay_s)
+                await gate.paces.take_turn(endpoint, until, self._crawl_delay_s)
             except BaseException:
                 await asyncio.shield(gate.give_probe_back(endpoint, probe_until))
                 raise
             if probe_until is not None or not gate.is_paused(endpoint):
                 break
             # The breaker has opened while this call waited for its turn.
-            gate.give_turn_back(endpoint)
+            gate.paces.end_turn(endpoint, 0.0, is_good=False)
         self._permit = Permit(endpoint, probe_until)
         self._holding = holding(self._permit)
         self._holding.__enter__()

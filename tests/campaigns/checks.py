@@ -20,6 +20,7 @@ FETCHING = ("COMPANY_ENRICHMENT", "PAGE_SCRAPING")
 PHASES = (*FETCHING, "PROFILE_BUILD")
 PARTITIONED = ("enriched_companies", "scraped_pages", "company_profiles")
 ASSETS = (*PARTITIONED, "company_directory")
+WRITING_DIRECTORY = "after all profiles: directory, summary, or nothing left to do"
 UNSETTLED = ("pending", "waiting")
 # When something happened differs between two runs; what happened must not.
 TIMES = frozenset({"at", "fetched_at", "settled_at"})
@@ -88,13 +89,15 @@ class Home:
         return str(rows[0][0]) if rows else None
 
     def phase_without_worker(self) -> str | None:
-        """PROFILE_BUILD, which claims nothing, once the phases before it are settled."""
+        """What goes on without claims, once the fetching phases are settled."""
         placeholders = "phase in ('COMPANY_ENRICHMENT', 'PAGE_SCRAPING')"
         total = self._count(f"select count(*) from work where {placeholders}")
         is_open = self._count(
             f"select count(*) from work where {placeholders} and state in ('pending', 'waiting')"
         )
-        return PHASES[-1] if total and not is_open else None
+        if not total or is_open:
+            return None
+        return PHASES[-1] if self.unsettled() else WRITING_DIRECTORY
 
     def line(self) -> str:
         """How far it is, on one line."""

@@ -33,6 +33,7 @@ from tests.support.processes import PIPELINE, Sandbox, environment, pipeline, sa
 FAULTS = Path(__file__).with_name("faults.toml")
 SETTINGS = {"PIPELINE_RETRY_BACKOFF_BASE": "0.3"}
 BATCH_SIZE = 10
+DOMAINS_A_KILL = 3
 WAIT = "600s"
 LONGEST_LIFE_S = 120.0
 # Shares of the kills in start-up and soon after a worker has begun; the others come once some more
@@ -103,7 +104,7 @@ def draw_moment(random: Random, left: int, kills_left: int) -> Moment:
         return Moment(True, None, random.uniform(0, STARTUP_S))
     if kind < IN_STARTUP + AT_ONCE:
         return Moment(False, None, random.uniform(0, AT_ONCE_S))
-    share = max(1, round(2 * left / max(1, kills_left)) - 1)
+    share = max(1, round(1.5 * left / max(1, kills_left)) - 1)
     return Moment(False, random.randint(1, share), random.uniform(0, AFTER_S))
 
 
@@ -227,14 +228,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns.kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--domains", type=int, default=400, help="length of the list")
+    parser.add_argument("--domains", type=int, help="length of the list; three for each kill")
     parser.add_argument("--report", type=Path, help="file to write; standard output otherwise")
     parser.add_argument("--folder", type=Path, help="keep everything there")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="kills-") as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        campaign = run(options.kills, options.seed, options.domains, folder)
+        domains = options.domains or DOMAINS_A_KILL * options.kills
+        campaign = run(options.kills, options.seed, domains, folder)
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     text = as_markdown(campaign, machine)
     if options.report is None:
