@@ -15,6 +15,7 @@ from typing import TextIO, cast
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
+from resources.adapters.ledger.database import BUSY_TIMEOUT_S
 from resources.core.config import Settings
 from resources.core.redaction import redact
 
@@ -32,6 +33,12 @@ def sentence(settings: Settings, error: Exception) -> str:
         return (
             f"The database {name} went away or does not answer: {said}. Bring it up again, or "
             f"check PIPELINE_DATABASE_URL. {AFTERWARDS}"
+        )
+    if "database is locked" in said:
+        return (
+            f"Another process has held the records in {settings.home} for longer than "
+            f"{BUSY_TIMEOUT_S} s without a pause. If it stands still (Ctrl-Z, a debugger), let it "
+            f"go on or end it. {AFTERWARDS}"
         )
     free = shutil.disk_usage(settings.home).free
     if free < FULL_BELOW_BYTES:

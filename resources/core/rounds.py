@@ -15,6 +15,12 @@ LONGEST_WAIT_S = 3600.0
 # However long a site asks us to wait: a Retry-After of years must not keep a domain open for ever.
 LONGEST_ASKED_WAIT_S = 86_400.0
 MAX_BUG_ROUNDS = 2
+# Workers that must have died with a domain alone in hand before it is taken for the cause: two, and
+# one more for so many workers that died with something else in hand in the last hour.
+DEATHS_ALONE = 2
+OTHER_DEATHS_PER_DOUBT = 8
+MOST_DEATHS_ALONE = 6
+OTHER_DEATHS_WITHIN_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,21 @@ class RoundPolicy:
         return min(
             self.backoff_base_s * 2.0 ** (rounds - 1), max(LONGEST_WAIT_S, self.backoff_base_s)
         )
+
+
+def is_cause_of_deaths(deaths_alone: int, other_deaths: int) -> bool:
+    """Whether a domain is the cause of the workers' deaths, and not just near when they came.
+
+    Where workers die all the time, because somebody kills them or the machine is too small, a few
+    of them die with any domain alone in hand: it then takes more of them to be sure.
+
+    Args:
+        deaths_alone: Workers that died with this domain alone in hand.
+        other_deaths: Other workers that were found dead in the hour before
+            (`OTHER_DEATHS_WITHIN_S`).
+    """
+    needed = DEATHS_ALONE + max(0, other_deaths) // OTHER_DEATHS_PER_DOUBT
+    return deaths_alone >= min(needed, MOST_DEATHS_ALONE)
 
 
 @dataclass(frozen=True, slots=True)

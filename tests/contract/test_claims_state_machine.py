@@ -55,12 +55,14 @@ class Claims(RuleBasedStateMachine):
         self.work = place.work(LISTS, 4, self.clock)
         self.memory = MemoryWork({key: list(BATCHES[key]) for key in KEYS}, self.clock, LEASE_S)
         self.runner = asyncio.Runner()
-        self.begun = 0
+        self.begun = self.looks = 0
         self.queues: dict[int, tuple[WorkQueue, WorkQueue]] = {}
         self.names: dict[int, str] = {}
         self.hands: dict[int, dict[str, DomainTask]] = {}
         self.leases: dict[int, float] = {}
         self.declared_dead: set[int] = set()
+        self.deaths_at: list[float] = []
+        self.died_before = 0
         self.settled: dict[str, tuple[State, str | None, bytes | None]] = {}
         self.refreshing: set[str] = set()
         self.deaths: Counter[str] = Counter()
@@ -98,15 +100,33 @@ class Claims(RuleBasedStateMachine):
             assert (self.deaths[task.domain] >= 2) == alone
             self.hands[who][task.domain] = task
 
-    @rule(who=WHO, outcome=OUTCOMES, which=st.integers(0, 5))
-    def settle_own(self, who: int, outcome: Settled | Failure, which: int) -> None:
-        mine = sorted(self.hands.get(who, {}))
-        if not mine:
-            return
-        task = self.hands[who].pop(mine[which % len(mine)])
-        change = after_attempt(task, outcome, self.clock.now(), POLICY)
-        assert self._both(who, lambda queue: queue.settle(change)) is None
-        self._note(task.domain, change)
+    @rule(who=WHO, outcomes=st.lists(OUTCOMES, min_size=1, max_size=4))
+    def settle_own(self, who: int, outcomes: list[Settled | Failure]) -> None:
+        mine = self.hands.get(who, {})
+        for domain, outcome in zip(sorted(mine), outcomes, strict=False):
+            change = after_attempt(mine.pop(domain), outcome, self.clock.now(), POLICY)
+            assert self._both(who, lambda queue, change=change: queue.settle(change)) is None
+            self._note(domain, change)
+
+    @rule(
+        who=WHO,
+        outcomes=st.lists(OUTCOMES, min_size=2, max_size=4),
+        wait_s=st.sampled_from([0.0, 1.0, 89.0, 90.0]),
+        again=st.sampled_from(["", "by hand", "refresh"]),
+    )
+    def try_and_try_again(
+        self, who: int, outcomes: list[Settled | Failure], wait_s: float, again: str
+    ) -> None:
+        """A pass of one worker, and the next one, at once or when something is due again."""
+        self.claim(who, len(outcomes), False, 1)
+        self.settle_own(who, outcomes)
+        self.time_passes(wait_s)
+        match again:
+            case "by hand":
+                self.run_again_by_hand()
+            case "refresh":
+                self.ask_for_a_refresh()
+        self.claim(who, len(outcomes), False, 1)
 
     @rule(who=WHO, domain=st.sampled_from(DOMAINS))
     def write_without_holding(self, who: int, domain: str) -> None:
@@ -143,9 +163,12 @@ class Claims(RuleBasedStateMachine):
     def bury(self) -> None:
         self.work.bury_dead()
         self.memory.bury_dead()
+        hour = (self.clock.now() - 3600.0, self.clock.now())
+        self.died_before = sum(hour[0] <= at < hour[1] for at in self.deaths_at)
         for who, lease in self.leases.items():
             if lease < self.clock.now() and who not in self.declared_dead:
                 self.declared_dead.add(who)
+                self.deaths_at.append(self.clock.now())
                 self._count_deaths(self.hands[who])
                 self.hands[who] = {}
 
@@ -166,9 +189,11 @@ class Claims(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def stop_for_our_own_trouble(self, who: int) -> None:
+        """It lets the rest wait; what somebody holds or waits for on its own stays as it is."""
         failure = Failure(FailureKind.LOCAL_NETWORK, "down", retry_after_s=20.0)
-        if who in self.queues:
-            self._both(who, lambda queue: queue.hold(KEYS, failure))
+        if who not in self.queues:
+            self._begin(who)
+        self._both(who, lambda queue: queue.hold(KEYS, failure))
 
     @rule()
     def run_again_by_hand(self) -> None:
@@ -202,7 +227,8 @@ class Claims(RuleBasedStateMachine):
     @invariant()
     def the_counts_add_up(self) -> None:
         living = [who for who in self.queues if who not in self.declared_dead]
-        if not living:
+        self.looks += 1
+        if not living or self.looks % 3:
             return
         both = [self.runner.run(queue.tallies(KEYS)) for queue in self.queues[living[0]]]
         assert both[0] == both[1]
@@ -259,11 +285,13 @@ class Claims(RuleBasedStateMachine):
         self.revisions[domain] += 1
 
     def _count_deaths(self, hand: Mapping[str, DomainTask]) -> None:
-        """A worker died with these in hand; of two that held nothing else, the domain is guilty."""
+        """A worker died with these in hand; of two that held nothing else, the domain is guilty,
+        unless many die anyway."""
         for domain, task in hand.items():
             self.deaths[domain] += 1
             self.deaths_alone[domain] += task.is_alone
-            if self.deaths_alone[domain] >= 2:
+            others = max(0, self.died_before - (self.deaths_alone[domain] - 1))
+            if self.deaths_alone[domain] >= min(6, 2 + others // 8):
                 self._note(domain, Change(domain, State.QUARANTINED, 0, kind=FailureKind.BUG))
 
     def _work_off(self) -> None:

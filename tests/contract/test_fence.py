@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterator
 from threading import Event, Thread
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import OperationalError
 
 from resources.adapters.ledger.commits import CommitQueue
+from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.ledger.pages import PageRow
-from resources.adapters.ledger.schema import metadata, workers
+from resources.adapters.ledger.schema import meta, metadata, workers
 from resources.adapters.work_queue import LedgerWorkQueue
 from resources.core.errors import LeaseLost
 from resources.core.models import Phase, State
 from resources.core.rounds import Change
-from tests.support.ledgers import CODE, LEASE_S, add_list
+from tests.support.ledgers import CODE, LEASE_S, add_list, new_database, open_at
 from tests.support.time import NOW, ManualClock
 
 PHASE = Phase.PAGE_SCRAPING
@@ -166,3 +168,27 @@ def test_what_a_broken_off_attempt_of_a_run_left_is_given_back(worker: Worker) -
     with worker.ledger.database.read() as connection:
         reasons = dict(map(tuple, connection.execute(select(workers.c.id, workers.c.end_reason))))
     assert reasons == {worker.id: "broken off", other: None}
+
+
+def test_a_process_that_stands_still_within_a_transaction_holds_up_nobody_for_long(
+    server: str,
+) -> None:
+    """PostgreSQL can end its session; nobody can do that for SQLite."""
+    with new_database(server, "idle") as url:
+        ledger, stopped = open_at(url), Database(url, idle_limit_s=0.5)
+
+        def write(database: Database, value: str) -> None:
+            with database.write() as connection:
+                connection.execute(text("SET LOCAL lock_timeout = '20s'"))
+                connection.execute(database.upsert(meta, ["key"]).values(key="a", value=value))
+                if database is stopped:
+                    write(ledger.database, "theirs")
+
+        write(ledger.database, "first")
+        with pytest.raises(OperationalError, match=r"closed the connection|terminating"):
+            write(stopped, "late")
+        with ledger.database.read() as connection:
+            found = connection.execute(select(meta.c.value).where(meta.c.key == "a"))
+            assert found.scalar_one() == "theirs"
+        stopped.close()
+        ledger.close()

@@ -14,6 +14,7 @@ from resources.core.rounds import (
     MAX_BUG_ROUNDS,
     RoundPolicy,
     after_attempt,
+    is_cause_of_deaths,
 )
 
 NOW = 1_800_000_000.0
@@ -132,3 +133,14 @@ def test_no_failure_takes_a_round_away_or_leads_back_in_time(
         assert change.not_before >= max(NOW, change.asked_to_wait_until)
     if RULES[kind].handling is Handling.ROUND and change.rounds >= most:
         assert change.state is State.QUARANTINED
+
+
+@pytest.mark.parametrize(
+    ("deaths_alone", "other_deaths", "is_cause"),
+    [(1, 0, False), (2, 0, True), (2, 7, True), (2, 8, False), (3, 8, True), (5, 500, False)]
+    + [(6, 500, True)],
+)
+def test_a_domain_is_the_cause_only_where_deaths_are_not_what_happens_anyway(
+    deaths_alone: int, other_deaths: int, is_cause: bool
+) -> None:
+    assert is_cause_of_deaths(deaths_alone, other_deaths) is is_cause

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from resources.core.errors import Failure, FailureKind, LeaseLost
 from resources.core.models import UNSETTLED, CompanyQuery, DomainTask, State
 from resources.core.ports import Clock
-from resources.core.rounds import Change
+from resources.core.rounds import OTHER_DEATHS_WITHIN_S, Change, is_cause_of_deaths
 from resources.core.tallies import Tally, TallyRow, tally
 from tests.support.time import ManualClock
 
@@ -72,12 +72,12 @@ class Row:
             is_empty = change.state in {State.NOT_FOUND, State.REFUSED}
             self.payload = change.payload if change.payload or is_empty else self.payload
 
-    def lose_worker(self, now: float) -> None:
-        """Count that a worker died with it in hand; of two that had nothing else, it is guilty."""
+    def lose_worker(self, now: float, died_before: int) -> None:
+        """Count that a worker died with it in hand, and judge whether that was its doing."""
         self.deaths += 1
         self.deaths_alone += self.is_held_alone
         self.refresh_waits_for = None
-        if self.deaths_alone < 2:
+        if not is_cause_of_deaths(self.deaths_alone, died_before - (self.deaths_alone - 1)):
             return
         if not self.refresh_asked or self.state is State.QUARANTINED:
             self.state, self.kind = State.QUARANTINED, FailureKind.BUG
@@ -96,6 +96,7 @@ class MemoryWork:
     Args:
         leases: Until when each living worker's lease runs, by name.
         buried: Workers that were declared dead.
+        deaths_at: When that was, for each of them.
     """
 
     batches: dict[str, list[str]]
@@ -104,6 +105,7 @@ class MemoryWork:
     rows: dict[str, Row] = field(default_factory=dict)
     leases: dict[str, float] = field(default_factory=dict)
     buried: set[str] = field(default_factory=set)
+    deaths_at: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for domains in self.batches.values():
@@ -118,12 +120,14 @@ class MemoryWork:
     def bury_dead(self) -> None:
         """Declare all workers dead whose lease has run out."""
         now = self.clock.now()
+        died_before = sum(now - OTHER_DEATHS_WITHIN_S <= at < now for at in self.deaths_at)
         for name in [name for name, until in self.leases.items() if until < now]:
             del self.leases[name]
             self.buried.add(name)
+            self.deaths_at.append(now)
             for row in self.held_by(name):
                 if row.is_open:
-                    row.lose_worker(now)
+                    row.lose_worker(now, died_before)
                 row.let_go()
 
     def make_due(self, batch_keys: Sequence[str]) -> None:

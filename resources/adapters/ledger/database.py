@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from resources.core.errors import UsageError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_S = 30
+# A process that is stopped within a transaction holds its rows, and with them everybody else, until
+# the server ends its session. No transaction of ours waits for anything in between.
+IDLE_LIMIT_S = 60.0
 WRITES = "ledger_writes"
 
 
@@ -33,12 +37,13 @@ class Database:
 
     Args:
         url: SQLAlchemy URL; `sqlite:///path` or `postgresql+psycopg2://...`.
+        idle_limit_s: Longest pause of a process within a transaction, on PostgreSQL.
 
     Raises:
         UsageError: the URL is none, or its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, idle_limit_s: float = IDLE_LIMIT_S) -> None:
         try:
             self.url = make_url(url)
             self.is_sqlite = self.url.get_backend_name() == "sqlite"
@@ -57,6 +62,8 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self.engine, "connect", partial(_prepare_postgres, idle_limit_s))
 
     def close(self) -> None:
         self.engine.dispose()
@@ -158,6 +165,13 @@ def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
     cursor.close()
+
+
+def _prepare_postgres(idle_limit_s: float, dbapi_connection: Any, _record: Any) -> None:
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = {round(idle_limit_s * 1000)}")
+    cursor.close()
+    dbapi_connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:

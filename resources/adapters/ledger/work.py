@@ -29,7 +29,7 @@ from resources.core.rounds import Change
 DEATHS_BEFORE_SUSPECT = 2
 # Suspects by deaths are worked on in ever smaller groups: a kill takes everything in hand with it,
 # and to try each of them one by one takes minutes. Those with more deaths are worked on alone, so
-# that the next one is certainly its own doing (`workers.DEATHS_ALONE_BEFORE_QUARANTINE`).
+# that the next one is certainly its own doing (`core.rounds`).
 SUSPECTS_AT_A_TIME = {2: 16, 3: 4}
 
 

@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from sqlalchemy import ColumnElement, Connection, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, work, workers
 from resources.adapters.ledger.work_queries import is_open
 from resources.core.errors import FailureKind, LeaseLost
 from resources.core.models import Phase, State
+from resources.core.rounds import OTHER_DEATHS_WITHIN_S, is_cause_of_deaths
 
-# Once as many workers have died with a domain alone in hand, it is certain that the domain does it.
-DEATHS_ALONE_BEFORE_QUARANTINE = 2
 REFRESH_GIVEN_UP = "given_up"
 DIED = "died"
 KILLED_BY_IT = "The worker process died each time it worked on this domain alone."
@@ -300,8 +299,9 @@ def _free_what_it_held(connection: Connection, worker_id: str, now: float) -> No
     connection.execute(
         update(work).where(work.c.claimed_by == worker_id).values(claimed_by=None, claimed_alone=0)
     )
+    died_before = _died_between(connection, now - OTHER_DEATHS_WITHIN_S, now)
     for row in held:
-        is_culprit = row.deaths_alone >= DEATHS_ALONE_BEFORE_QUARANTINE
+        is_culprit = is_cause_of_deaths(row.deaths_alone, died_before - (row.deaths_alone - 1))
         reason = KILLED_BY_IT if is_culprit else "A worker process died with it in hand."
         what = "worker_died"
         if is_culprit:
@@ -334,6 +334,19 @@ def _free_what_it_held(connection: Connection, worker_id: str, now: float) -> No
                 worker_id=worker_id,
             )
         )
+
+
+def _died_between(connection: Connection, since: float, until: float) -> int:
+    """How many workers were declared dead in a time, its end not included."""
+    return connection.execute(
+        select(func.count())
+        .select_from(workers)
+        .where(
+            workers.c.end_reason == DIED,
+            workers.c.ended_at >= since,
+            workers.c.ended_at < until,
+        )
+    ).scalar_one()
 
 
 __all__ = [
