@@ -124,7 +124,8 @@ def similarity(first: str, second: str) -> float:
     >>> similarity("Müller AG", "MUELLER"), similarity("Data Bricks Inc", "Databricks")
     (1.0, 0.95)
     """
-    pairs = product(_spellings(first), _spellings(second))
+    # In one order, whichever name was given first: pairing words is not the same both ways.
+    pairs = (sorted(pair) for pair in product(_spellings(first), _spellings(second)))
     return max((_agreement(one, other) for one, other in pairs), default=0.0)
 
 

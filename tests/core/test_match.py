@@ -6,7 +6,7 @@ import doctest
 from types import ModuleType
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from resources.core import countries, names
@@ -166,6 +166,7 @@ def test_a_tie_is_told_and_broken_the_same_way_in_any_order() -> None:
         assert best.reasons[-1] == "ambiguous: Q1 fits as well as Q2"
 
 
+@example("AÜ", "AAÜ")
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_similarity_lies_between_nought_and_one_and_is_the_same_both_ways(
     first: str, second: str
