@@ -10,11 +10,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 
-from resources.adapters.ledger.breakers import Breakers
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.permit import SITE_PREFIX, Endpoint
 from resources.core.breaker import Breaker, BreakerPolicy, Status, Verdict, sentence
-from resources.core.ports import Clock
+from resources.core.ports import BreakerBook, Clock
 
 # Rows are found by when they were written: other machines' clocks may be behind by so much.
 CLOCK_TOLERANCE_S = 5.0
@@ -29,7 +28,7 @@ class BreakerView:
 
     def __init__(
         self,
-        breakers: Breakers,
+        breakers: BreakerBook,
         commits: CommitQueue,
         clock: Clock,
         policy: BreakerPolicy,

@@ -35,6 +35,10 @@ from resources.core.ports import Clock, Sleep
 
 REFRESH_S = 0.25
 PATIENCE_S = 30.0
+_PROVIDERS_OWN = {
+    FailureKind.NO_SUCH_HOST: FailureKind.DNS,
+    FailureKind.TLS_CERTIFICATE: FailureKind.TLS,
+}
 
 
 class CallGate:
@@ -198,7 +202,13 @@ class CallGate:
     ) -> Failure:
         """Say what a call failed with; a time-out says which of our limits it was."""
         failure = classify(error, url=url, provider=provider)
-        if failure.kind is FailureKind.TIMEOUT and not isinstance(error, CallError):
+        if isinstance(error, CallError):
+            return failure
+        if provider is not None and failure.kind in _PROVIDERS_OWN:
+            # It is about the provider's service: the domains that it was asked about are not
+            # settled by that.
+            failure = replace(failure, kind=_PROVIDERS_OWN[failure.kind])
+        if failure.kind is FailureKind.TIMEOUT:
             limit = which_limit(error, self._settings)
             if limit is not None:
                 failure = replace(failure, message=f"timeout: {limit}")

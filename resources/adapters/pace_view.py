@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from resources.adapters.ledger.commits import CommitQueue
-from resources.adapters.ledger.paces import SITE_LIMITS, Grant, Paces
+from resources.adapters.ledger.paces import SITE_LIMITS, Grant
 from resources.adapters.pacers import ProviderPacer, SitePacer
 from resources.adapters.permit import Endpoint
 from resources.core.errors import Failure
 from resources.core.pacing import LONGEST_PAUSE_S, PaceLimits
-from resources.core.ports import Clock, Sleep
+from resources.core.ports import Clock, PaceBook, Sleep
 
 SITES_IN_MEMORY = 4_000
 
@@ -27,7 +27,7 @@ class PaceView:
     """
 
     def __init__(
-        self, paces: Paces, commits: CommitQueue, clock: Clock, worker_id: str, sleep: Sleep
+        self, paces: PaceBook, commits: CommitQueue, clock: Clock, worker_id: str, sleep: Sleep
     ) -> None:
         self._paces = paces
         self._commits = commits
@@ -79,7 +79,7 @@ class PaceView:
         now = self._clock.now()
         limits = endpoint.limits or SITE_LIMITS
         # At once for this process, before the ledger has it for the others.
-        self._learn_wait(endpoint.key, now + (failure.retry_after_s or 0.0))
+        self._learn_wait(endpoint.key, now + min(failure.retry_after_s or 0.0, LONGEST_PAUSE_S))
         pace = await self._commits.commit(
             lambda: self._paces.slow_down(
                 endpoint.key, limits, failure.retry_after_s, failure.message, now

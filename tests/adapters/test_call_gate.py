@@ -641,3 +641,20 @@ def test_a_call_that_was_never_let_out_says_so(ledger: Ledger) -> None:
             assert other.calls == 0
 
     _run(play())
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kind"), [(PDL, FailureKind.DNS), (SITE, FailureKind.NO_SUCH_HOST)]
+)
+def test_a_host_that_does_not_exist_settles_a_site_and_not_what_a_provider_was_asked_about(
+    tmp_path: Path, endpoint: Endpoint, kind: FailureKind
+) -> None:
+    async def no_such_host() -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def run() -> FailureKind | None:
+        ledger = open_at(sqlite_url(tmp_path))
+        async with gate_on(ledger) as gate:
+            return await Other(no_such_host).kind(gate, endpoint)
+
+    assert asyncio.run(run()) is kind

@@ -271,7 +271,7 @@ class Breakers(RuleBasedStateMachine):
 
 def test_breakers_are_as_all_that_was_told_says_whatever_their_workers_do(place: Place) -> None:
     # A step costs next to nothing in memory, and a synced commit on a database.
-    examples = 25 if place.ledgers else 100
+    examples = 20 if place.ledgers else 100
     run_state_machine_as_test(
         lambda: Breakers(place), settings=settings(max_examples=examples, stateful_step_count=50)
     )

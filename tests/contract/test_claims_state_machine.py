@@ -131,7 +131,9 @@ class Claims(RuleBasedStateMachine):
     @rule(who=WHO, domain=st.sampled_from(DOMAINS))
     def write_without_holding(self, who: int, domain: str) -> None:
         """A second outcome of one claim, or that of somebody who was taken over."""
-        if who not in self.queues or domain in self.hands[who]:
+        if who not in self.queues:
+            self._begin(who)
+        if domain in self.hands[who]:
             return
         task = DomainTask(CompanyQuery(domain), KEYS[0])
         stolen = Settled(State.SUCCEEDED, payload=b"stolen")
@@ -140,12 +142,16 @@ class Claims(RuleBasedStateMachine):
         assert isinstance(self._both(who, lambda queue: queue.settle(change)), LeaseLost)
         assert before is None or before == rows_of(self.work)
 
-    @rule(who=WHO)
-    def beat(self, who: int) -> None:
+    @rule(who=WHO, times=st.integers(1, 3))
+    def beat(self, who: int, times: int) -> None:
+        """As long as it beats in time nobody takes anything from it."""
         if who not in self.queues:
-            return
-        if self._both(who, lambda queue: queue.beat(0, 0)) is None:
-            self.leases[who] = self.clock.now() + LEASE_S
+            self._begin(who)
+        for _ in range(times):
+            if self._both(who, lambda queue: queue.beat(0, 0)) is None:
+                self.leases[who] = self.clock.now() + LEASE_S
+            self.time_passes(LEASE_S - 1)
+            self.bury()
 
     @rule(who=WHO)
     def end(self, who: int) -> None:
@@ -322,7 +328,7 @@ def _comparable(row: Row) -> Row:
 
 def test_no_domain_is_lost_doubled_or_written_by_a_stranger(place: Place) -> None:
     # A step costs next to nothing in memory, and several commits on a database.
-    examples = 10 if place.ledgers else 80
+    examples = 15 if place.ledgers else 80
     run_state_machine_as_test(
         lambda: Claims(place), settings=settings(max_examples=examples, stateful_step_count=40)
     )

@@ -292,6 +292,22 @@ def test_of_outcomes_that_come_together_only_those_of_others_domains_are_refused
     assert states == [State.NOT_FOUND] * 2 + [State.PENDING] * 2
 
 
+def test_of_two_outcomes_of_one_claim_that_come_together_one_is_refused(
+    shared: SharedWork,
+) -> None:
+    queue = shared.begin("one")
+    _claim(queue, 1)
+
+    async def settle_twice() -> list[object]:
+        outcomes = [Change(A[0], State.SUCCEEDED, 0, payload=b"x"), Change(A[0], State.REFUSED, 0)]
+        settling = (queue.settle(change) for change in outcomes)
+        return await asyncio.gather(*settling, return_exceptions=True)
+
+    assert [type(one) for one in _run(settle_twice())] == [type(None), LeaseLost]
+    row = rows_of(shared)[A[0]]
+    assert (row.state, row.payload, row.revision) == (State.SUCCEEDED, b"x", 1)
+
+
 def test_a_failed_attempt_waits_with_its_reason(shared: SharedWork) -> None:
     queue = shared.begin("one")
     _claim(queue, 1)
@@ -316,6 +332,10 @@ def test_a_refresh_keeps_the_older_result_until_it_has_a_newer_one(shared: Share
     _settle(queue, A[0], State.SUCCEEDED, payload=b"new")
     row = rows_of(shared)[A[0]]
     assert (row.payload, row.refresh_asked, row.revision) == (b"new", False, 2)
+    shared.refresh(KEYS)
+    _claim(queue, 1)
+    _settle(queue, A[0], State.NOT_FOUND)
+    assert rows_of(shared)[A[0]].payload is None
 
 
 # -- leases -----------------------------------------------------------------------------------

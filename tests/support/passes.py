@@ -5,147 +5,72 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from resources.core.errors import Failure, LeaseLost
-from resources.core.models import UNSETTLED, CompanyQuery, DomainTask, Phase, Settled, State
-from resources.core.rounds import Change
-from resources.core.tallies import Tally, TallyRow, tally
-from tests.support.time import ManualClock
+from resources.core.models import DomainTask, Phase, Settled, State
+from resources.core.ports import Clock
+from tests.support import memory_work
+from tests.support.memory_work import MemoryWork, Row
+
+__all__ = ["DONE", "Answer", "Gate", "MemoryQueue", "Outcome", "Row", "ScriptedWork"]
 
 Outcome = Settled | Failure
 Answer = Callable[[DomainTask], Awaitable[Outcome]]
 DONE = Settled(State.SUCCEEDED, payload=b"{}")
 
 
-@dataclass
-class Row:
-    """A domain in a phase, as the ledger would hold it."""
+class MemoryQueue(memory_work.MemoryQueue):
+    """The queue of one worker, "me", that remembers what a pass asked of it."""
 
-    state: State = State.PENDING
-    kind: str | None = None
-    reason: str | None = None
-    rounds: int = 0
-    not_before: float = 0.0
-    deaths: int = 0
-    holder: str | None = None
-    revision: int = 0
-    refresh_asked: bool = False
+    def __init__(self, batches: dict[str, list[str]]) -> None:
+        super().__init__(MemoryWork(batches), "me")
+        self.work.begin(self.name)
+        self.claims: list[tuple[str, ...]] = []
+        self.claimed: list[str] = []
+        self.ended: str | None = None
+        self.beats: list[tuple[int, int]] = []
+        self.doing: list[str | None] = []
+        self.held: list[tuple[tuple[str, ...], Failure]] = []
+        self.is_taken_over = False
 
     @property
-    def is_open(self) -> bool:
-        return self.state in UNSETTLED or self.refresh_asked
+    def clock(self) -> Clock:
+        return self.work.clock
 
+    @clock.setter
+    def clock(self, clock: Clock) -> None:
+        self.work.clock = clock
 
-@dataclass
-class MemoryQueue:
-    """`WorkQueue` in memory, with the rules of the ledger. `batches` may share domains."""
+    @property
+    def batches(self) -> dict[str, list[str]]:
+        return self.work.batches
 
-    batches: dict[str, list[str]]
-    rows: dict[str, Row] = field(default_factory=dict)
-    claims: list[tuple[str, ...]] = field(default_factory=list)
-    claimed: list[str] = field(default_factory=list)
-    ended: str | None = None
-    beats: list[tuple[int, int]] = field(default_factory=list)
-    doing: list[str | None] = field(default_factory=list)
-    held: list[tuple[tuple[str, ...], Failure]] = field(default_factory=list)
-    clock: ManualClock = field(default_factory=ManualClock)
-    is_taken_over: bool = False
-
-    def __post_init__(self) -> None:
-        for domains in self.batches.values():
-            for domain in domains:
-                self.rows.setdefault(domain, Row())
-
-    async def tallies(self, batch_keys: Sequence[str]) -> Mapping[str, Tally]:
-        await asyncio.sleep(0)
-        return {
-            key: tally(
-                TallyRow(
-                    r.state,
-                    r.kind,
-                    1,
-                    int(r.holder is not None),
-                    r.revision,
-                    r.not_before,
-                    int(r.refresh_asked),
-                )
-                for r in (self.rows[domain] for domain in self.batches[key])
-            )
-            for key in batch_keys
-        }
+    @property
+    def rows(self) -> dict[str, Row]:
+        return self.work.rows
 
     async def claim(
         self, batch_keys: Sequence[str], limit: int, due_before: float, *, alone: bool = False
     ) -> Sequence[DomainTask]:
-        await asyncio.sleep(0)
-        tasks: list[DomainTask] = []
-        found = [
-            (key, domain)
-            for key in batch_keys
-            for domain in self.batches[key]
-            if self._is_claimable(domain, due_before) and (self.rows[domain].deaths >= 2) == alone
-        ]
-        fewest = min((self.rows[domain].deaths for _, domain in found), default=0)
-        if alone:
-            found = [one for one in found if self.rows[one[1]].deaths == fewest]
-            limit = min(limit, {2: 16, 3: 4}.get(fewest, 1))
-        for key, domain in found:
-            row = self.rows[domain]
-            if row.holder or len(tasks) == limit:
-                continue
-            row.holder = "me"
-            query = CompanyQuery(domain)
-            tasks.append(DomainTask(query, key, rounds=row.rounds, is_alone=fewest >= 4))
+        tasks = await super().claim(batch_keys, limit, due_before, alone=alone)
         self.claims.append(tuple(task.domain for task in tasks))
         self.claimed += [task.domain for task in tasks]
         return tasks
 
-    def _is_claimable(self, domain: str, due_before: float) -> bool:
-        row = self.rows[domain]
-        return row.is_open and row.not_before < due_before and row.holder is None
-
-    async def settle(self, change: Change) -> None:
-        await asyncio.sleep(0)
-        row = self.rows[change.domain]
-        if row.holder != "me":
-            raise LeaseLost(f"{change.domain} was taken over")
-        if row.refresh_asked and change.state not in {State.SUCCEEDED, State.NOT_FOUND}:
-            row.refresh_asked = not change.state.is_settled
-            row.not_before, row.holder = change.not_before, None
-            return
-        self.rows[change.domain] = replace(
-            row,
-            state=change.state,
-            kind=change.kind,
-            reason=change.reason,
-            rounds=change.rounds,
-            not_before=change.not_before,
-            holder=None,
-            revision=row.revision + change.state.is_settled,
-            refresh_asked=False,
-        )
-
     async def hold(self, batch_keys: Sequence[str], failure: Failure) -> None:
         self.held.append((tuple(batch_keys), failure))
-        for domain in (domain for key in batch_keys for domain in self.batches[key]):
-            row = self.rows[domain]
-            has_own_reason = row.kind not in {None, failure.kind}
-            if row.state in UNSETTLED and row.holder is None and not has_own_reason:
-                row.state, row.kind, row.reason = State.WAITING, failure.kind, failure.message
-                row.not_before = self.clock.now() + (failure.retry_after_s or 0.0)
+        await super().hold(batch_keys, failure)
 
     async def beat(self, done: int, total: int, doing: str | None = None) -> None:
         if self.is_taken_over:
             raise LeaseLost("declared dead")
         self.beats.append((done, total))
         self.doing.append(doing)
+        await super().beat(done, total, doing)
 
     async def end(self, reason: str) -> None:
         self.ended = reason
-        for row in self.rows.values():
-            if row.holder == "me":
-                row.holder = None
+        await super().end(reason)
 
 
 class ScriptedWork:

@@ -64,11 +64,12 @@ class Settling:
             older = _held_rows(connection, attempts)
             outcomes: list[_Outcome | None] = []
             for one in attempts:
-                row = older.get((one.phase, one.change.domain))
-                if row is None or row.claimed_by != one.worker_id:
+                key = (one.phase, one.change.domain)
+                if key not in older or older[key].claimed_by != one.worker_id:
                     outcomes.append(None)
                 else:
-                    outcomes.append(_outcome_of(one, row))
+                    # Taken out: the first outcome ends the claim, and a second one finds none.
+                    outcomes.append(_outcome_of(one, older.pop(key)))
             self._write(connection, [outcome for outcome in outcomes if outcome is not None])
         return [
             LeaseLost(f"{one.change.domain} was taken over by another worker")
