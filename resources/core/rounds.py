@@ -18,7 +18,7 @@ MAX_BUG_ROUNDS = 2
 # Workers that must have died with a domain alone in hand before it is taken for the cause: two, and
 # one more for so many workers that died with something else in hand in the last hour.
 DEATHS_ALONE = 2
-OTHER_DEATHS_PER_DOUBT = 8
+OTHER_DEATHS_PER_DOUBT = 2
 MOST_DEATHS_ALONE = 6
 OTHER_DEATHS_WITHIN_S = 3600.0
 

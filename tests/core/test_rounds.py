@@ -137,8 +137,8 @@ def test_no_failure_takes_a_round_away_or_leads_back_in_time(
 
 @pytest.mark.parametrize(
     ("deaths_alone", "other_deaths", "is_cause"),
-    [(1, 0, False), (2, 0, True), (2, 7, True), (2, 8, False), (3, 8, True), (5, 500, False)]
-    + [(6, 500, True)],
+    [(1, 0, False), (2, 0, True), (2, 1, True), (2, 2, False), (3, 3, True), (3, 4, False)]
+    + [(5, 500, False), (6, 500, True)],
 )
 def test_a_domain_is_the_cause_only_where_deaths_are_not_what_happens_anyway(
     deaths_alone: int, other_deaths: int, is_cause: bool
