@@ -297,7 +297,7 @@ class Claims(RuleBasedStateMachine):
             self.deaths[domain] += 1
             self.deaths_alone[domain] += task.is_alone
             others = max(0, self.died_before - (self.deaths_alone[domain] - 1))
-            if self.deaths_alone[domain] >= min(6, 2 + others // 8):
+            if self.deaths_alone[domain] >= min(6, 2 + others // 2):
                 self._note(domain, Change(domain, State.QUARANTINED, 0, kind=FailureKind.BUG))
 
     def _work_off(self) -> None:

@@ -218,10 +218,11 @@ def test_while_others_hold_the_suspects_with_fewest_deaths_those_with_more_come(
     assert _claim(shared.begin("one"), alone=True) == [A[0]]
 
 
-def test_a_domain_that_kills_two_workers_alone_is_quarantined_and_its_neighbours_are_not(
+def test_a_domain_that_kills_every_worker_is_quarantined_and_its_neighbours_are_not(
     shared: SharedWork, clock: ManualClock
 ) -> None:
-    for number in range(6):
+    # Four until it is alone; two alone, and one more for each two of those four.
+    for number in range(8):
         assert rows_of(shared)[A[0]].state is State.PENDING
         assert _claim(shared.begin(f"dead-{number}"), 1, alone=number > 1) == [A[0]]
         _die(shared, clock)
@@ -229,8 +230,8 @@ def test_a_domain_that_kills_two_workers_alone_is_quarantined_and_its_neighbours
     assert (row.state, row.kind, row.deaths, row.deaths_alone) == (
         State.QUARANTINED,
         FailureKind.BUG,
-        6,
-        2,
+        8,
+        4,
     )
     queue = shared.begin("one")
     assert _claim(queue, alone=True) == []
