@@ -1,7 +1,8 @@
 """`pipeline retry`: brings back what was given up, waits, or needed a person who has acted.
 
-Changes the ledger alone, and works on nothing itself: the next run takes up what was brought back.
-What becomes of a domain is decided in `core/bringing_back`.
+Changes the ledger alone, and works on nothing itself: automatic runs take up what was brought back,
+or the next one that a person starts. Batches that a cancel holds are released with it. What becomes
+of a domain is decided in `core/bringing_back`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pipeline_assets.commands.wording import (
     until,
 )
 from resources.adapters.ledger.bringing_back import BringingBack, BroughtBack
+from resources.adapters.ledger.releasing import NOTHING
 from resources.adapters.providers.registry import KNOWN
 from resources.adapters.suffix_list import bundled_rules
 from resources.core.bringing_back import Selection
@@ -177,19 +179,24 @@ def _as_json(done: BroughtBack) -> dict[str, Any]:
         "in_hand": done.in_hand,
         "not_tried": done.not_tried,
         "domains": list(done.domains),
+        "released": {
+            "cancelled": list(done.released.cancelled),
+            "given_up": list(done.released.given_up),
+        },
     }
 
 
 def _show(platform: Platform, done: BroughtBack, now: float, *, flag: str) -> None:
     out = console()
-    for line in (*_changed(done, now), *_left_alone(done)):
+    for line in (*_changed(done, now), *_released(done), *_left_alone(done)):
         out.print(line, soft_wrap=True)
-    if done.phases:
+    keys = sorted({*done.batches, *done.released.cancelled, *done.released.given_up})
+    if keys:
         lists = _lists_by_batch(platform)
-        names = list(dict.fromkeys(lists[key] for key in done.batches))
+        names = list(dict.fromkeys(lists[key] for key in keys))
         out.print(
-            f"[bold]Next[/]  pipeline run FILE{flag}   with the file of {_some(names)}; "
-            f"or materialize these batches in Dagster: pipeline ui{flag}",
+            f"[bold]Next[/]  while pipeline ui{flag} runs, it takes this up by itself; without it: "
+            f"pipeline heal{flag}, or pipeline run FILE{flag} with the file of {_some(names)}",
             soft_wrap=True,
         )
     else:
@@ -198,7 +205,7 @@ def _show(platform: Platform, done: BroughtBack, now: float, *, flag: str) -> No
 
 def _changed(done: BroughtBack, now: float) -> Iterator[str]:
     if not done.phases:
-        is_left = done.in_hand or done.not_tried
+        is_left = done.in_hand or done.not_tried or done.released != NOTHING
         why = "." if is_left else ": no domain that waits or was given up is meant by this."
         yield f"Nothing was brought back{why}"
         return
@@ -218,6 +225,21 @@ def _changed(done: BroughtBack, now: float) -> Iterator[str]:
         yield (
             f"  not due yet: {done.later}, because the other side asked for a wait or calls to it "
             f"are paused; the first is due {until(done.later_until, now)}"
+        )
+
+
+def _released(done: BroughtBack) -> Iterator[str]:
+    cancelled, given_up = done.released.cancelled, done.released.given_up
+    if cancelled:
+        verb = "is" if len(cancelled) == 1 else "are"
+        counted = many(len(cancelled), "cancelled batch")
+        yield f"[bold]Released[/]  {counted} {verb} released: {_some(cancelled)}"
+    if given_up:
+        verb = "is" if len(given_up) == 1 else "are"
+        counted = many(len(given_up), "batch")
+        yield (
+            f"[bold]Released[/]  {counted} that automatic runs had given up {verb} tried again: "
+            f"{_some(given_up)}"
         )
 
 

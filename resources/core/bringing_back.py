@@ -51,6 +51,13 @@ class Selection:
         """
         return bool(self.domains) or self.kind is not None
 
+    @property
+    def is_of_whole_batches(self) -> bool:
+        """Whether all that is missing in some batches is meant, and not only what failed in a
+        certain way: then the batches themselves are wanted again, tried before or not."""
+        is_narrowed = self.is_of_any_state or self.provider is not None or self.is_quarantined
+        return not is_narrowed and not self.is_empty
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -79,10 +86,13 @@ class BringBack:
     Args:
         not_before: Epoch seconds; 0 for at once.
         is_refresh: Whether it stays settled, with what it has, until an attempt settles it anew.
+        is_mended: Whether what it waited for needed a person, who has acted now: it waits for that
+            no more.
     """
 
     not_before: float
     is_refresh: bool
+    is_mended: bool = False
 
 
 def bring_back(standing: Standing) -> BringBack | None:
@@ -98,4 +108,8 @@ def bring_back(standing: Standing) -> BringBack | None:
     kind = standing.refresh_kind if is_settled else standing.kind
     # What the other side asked for holds; but where a person had to act, it has been done now.
     is_mended = kind is not None and RULES[kind].needs_person
-    return BringBack(0.0 if is_mended else standing.asked_to_wait_until, is_refresh=is_settled)
+    return BringBack(
+        0.0 if is_mended else standing.asked_to_wait_until,
+        is_refresh=is_settled,
+        is_mended=is_mended,
+    )

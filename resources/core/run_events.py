@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from resources.core.errors import Failure
 from resources.core.tallies import Tally
 
+BROKEN_OFF = "broken off"
+"""How a pass ends that did not come to its own end, whatever stopped it."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchStarted:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from resources.adapters.ledger.ledger import Ledger
+from resources.adapters.ledger.requests import Launch
 from resources.core.errors import FailureKind
-from resources.core.models import Phase
-from tests.support.ledgers import open_at, sqlite_url
+from resources.core.models import FETCHING, Phase
+from resources.core.recovery import MOST_FRUITLESS_RUNS
+from tests.support.ledgers import add_list, open_at, sqlite_url
 
 from .conftest import Answer, Done, Pipeline, run_pipeline
 
@@ -140,6 +142,7 @@ def test_a_reason_brings_back_what_was_declined_for_it(copy: Copy) -> None:
         "in_hand": 0,
         "not_tried": 0,
         "domains": ["gamma.example"],
+        "released": {"cancelled": [], "given_up": []},
     }
     assert copy.events("gamma.example")[-1] == "brought_back"
 
@@ -183,6 +186,66 @@ def test_what_a_run_has_in_hand_is_left_alone_and_what_a_dead_one_had_is_not(
     assert copy.ask("retry", "--kind", "rate_limited", "--json").json["domains"] == [
         "delta.example"
     ]
+
+
+# -- what was cancelled -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pending(copy: Copy, ledger: Ledger) -> str:
+    """A batch of a list that was cancelled before one of its domains was tried; its key."""
+    key, domains, now = "other-00001", ["one.example", "two.example"], time.time()
+    add_list(ledger, "other", domains, now=now)
+    ledger.requests.ask([key], FETCHING, scope="scope", now=now)
+    for phase in FETCHING:
+        ledger.requests.note_run_ended([key], phase, "run-1", now=now, held_reason="cancelled")
+    return key
+
+
+@pytest.mark.parametrize("selector", [["--batch", "other-00001"], ["--name", "other"]], ids=str)
+def test_a_cancelled_batch_is_released_though_nothing_of_it_is_to_be_brought_back(
+    copy: Copy, ledger: Ledger, pending: str, selector: list[str]
+) -> None:
+    answer = copy.ask("retry", *selector)
+    assert answer.code == 0
+    assert "1 cancelled batch is released: other-00001" in answer.out
+    assert "Nothing was brought back." in answer.out
+    assert "pipeline heal --sandbox" in answer.out
+    assert "with the file of other" in answer.out
+    found = ledger.requests.all()
+    assert {found[phase, pending].held_reason for phase in FETCHING} == {None}
+    told = copy.ask("retry", *selector, "--json").json
+    assert told["released"] == {"cancelled": [], "given_up": []}
+
+
+def test_cancelled_batches_are_counted_once_and_named(
+    copy: Copy, ledger: Ledger, pending: str
+) -> None:
+    key, now = "companies-00001", time.time()
+    ledger.requests.note_run_ended(
+        [key], Phase.PAGE_SCRAPING, "run-2", now=now, held_reason="cancelled"
+    )
+    told = copy.ask("retry", "--phase", "PAGE_SCRAPING", "--json").json
+    assert told["released"] == {"cancelled": [key, pending], "given_up": []}
+    assert ledger.requests.all()[Phase.COMPANY_ENRICHMENT, pending].held_reason == "cancelled"
+
+
+def test_what_automatic_runs_gave_up_is_said_to_be_tried_again(copy: Copy, ledger: Ledger) -> None:
+    key, phase = "companies-00001", Phase.PAGE_SCRAPING
+    ledger.requests.ask([key], [phase], scope="scope", now=time.time())
+    launch = Launch(key, phase, MOST_FRUITLESS_RUNS, progress="", code_version="")
+    ledger.requests.note_launches([launch], time.time())
+    answer = copy.ask("retry", "--batch", key)
+    assert f"1 batch that automatic runs had given up is tried again: {key}" in answer.out
+    assert ledger.requests.all()[phase, key].attempts == 0
+
+
+def test_who_brings_back_some_domains_leaves_other_cancelled_batches_held(
+    copy: Copy, ledger: Ledger, pending: str
+) -> None:
+    told = copy.ask("retry", "--quarantined", "--json").json
+    assert told["released"] == {"cancelled": [], "given_up": []}
+    assert ledger.requests.all()[Phase.PAGE_SCRAPING, pending].held_reason == "cancelled"
 
 
 # -- what leads there ---------------------------------------------------------------------------

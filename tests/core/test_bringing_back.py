@@ -8,7 +8,7 @@ import pytest
 
 from resources.core.bringing_back import BringBack, Selection, Standing, bring_back
 from resources.core.errors import RULES, FailureKind
-from resources.core.models import SETTLED, State
+from resources.core.models import SETTLED, Phase, State
 
 ASKED = 5_000.0
 
@@ -33,8 +33,10 @@ def test_the_other_sides_wait_is_kept_unless_a_person_had_to_act(
         refresh_kind=kind if is_settled else None,
         asked_to_wait_until=ASKED,
     )
-    wait = 0.0 if RULES[kind].needs_person else ASKED
-    assert bring_back(standing) == BringBack(wait, is_refresh=is_settled)
+    is_mended = RULES[kind].needs_person
+    wait = 0.0 if is_mended else ASKED
+    expected = BringBack(wait, is_refresh=is_settled, is_mended=is_mended)
+    assert bring_back(standing) == expected
 
 
 def test_what_was_never_tried_is_not_brought_back_unless_workers_died_with_it() -> None:
@@ -52,3 +54,22 @@ def test_only_a_domain_or_a_reason_means_what_is_there_already() -> None:
     assert Selection(domains=("a.example",)).is_of_any_state
     assert Selection(kind=FailureKind.ROBOTS).is_of_any_state
     assert not Selection(batch_key="a-00001", provider="pdl").is_of_any_state
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(), False),
+        (Selection(batch_key="a-00001"), True),
+        (Selection(list_name="a", phase=Phase.PAGE_SCRAPING), True),
+        (Selection(phase=Phase.PAGE_SCRAPING), True),
+        (Selection(list_name="a", kind=FailureKind.AUTH), False),
+        (Selection(list_name="a", provider="pdl"), False),
+        (Selection(batch_key="a-00001", is_quarantined=True), False),
+        (Selection(batch_key="a-00001", domains=("a.example",)), False),
+    ],
+)
+def test_whole_batches_are_meant_where_nothing_narrows_down_their_domains(
+    selection: Selection, expected: bool
+) -> None:
+    assert selection.is_of_whole_batches is expected

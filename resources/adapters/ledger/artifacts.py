@@ -51,8 +51,12 @@ class Artifacts:
     def of_asset(self, asset: str) -> dict[str, Artifact]:
         """All artifacts of an asset, by batch key."""
         with self._database.read() as connection:
-            rows = connection.execute(select(artifacts).where(artifacts.c.asset == asset)).all()
-        return {row.batch_key: Artifact(**row._mapping) for row in rows}
+            rows = connection.execute(
+                select(*(artifacts.c[name] for name in Artifact.__slots__)).where(
+                    artifacts.c.asset == asset
+                )
+            ).all()
+        return {row[1]: Artifact(*row) for row in rows}
 
     def find(self, asset: str, batch_key: str) -> Artifact | None:
         """One artifact, or None when it was never written."""

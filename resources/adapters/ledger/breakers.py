@@ -81,6 +81,19 @@ class Breakers:
                 for row in connection.execute(query)
             ]
 
+    def open_since(self, endpoint: str, default: float) -> float:
+        """When calls to it were stopped, epoch seconds; a probe that failed since does not count.
+
+        Args:
+            default: Where nothing is known of that.
+        """
+        query = select(func.max(breaker_changes.c.at)).where(
+            breaker_changes.c.endpoint == endpoint, breaker_changes.c.old == Status.CLOSED
+        )
+        with self._database.read() as connection:
+            at = connection.execute(query).scalar()
+        return default if at is None else float(at)
+
     def failed(
         self,
         endpoint: str,

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.releasing import NOTHING, BroughtDomain, Released, release
 from resources.adapters.ledger.schema import events, lists, members, work, workers
 from resources.adapters.ledger.work_queries import in_parts, refresh_waits_for
 from resources.core.bringing_back import BringBack, Selection, Standing, bring_back
@@ -33,6 +34,7 @@ from resources.core.errors import FailureKind
 from resources.core.models import FETCHING, Phase, State
 
 BROUGHT_BACK = "brought_back"
+NO_LONGER_WAITS = "`pipeline retry` brought it back."
 DOMAINS_NAMED = 100
 ROWS_PER_PART = 2_000
 
@@ -50,6 +52,8 @@ class BroughtBack:
         domains: The first of them, at most `DOMAINS_NAMED`.
         in_hand: Left alone: a worker holds them.
         not_tried: Left alone: they were never tried.
+        released: Batches that are healed again, whether or not one of their domains had to be
+            brought back.
     """
 
     phases: Counter[Phase] = field(default_factory=Counter)
@@ -60,6 +64,7 @@ class BroughtBack:
     domains: Sequence[str] = ()
     in_hand: int = 0
     not_tried: int = 0
+    released: Released = NOTHING
 
 
 class BringingBack:
@@ -80,8 +85,9 @@ class BringingBack:
                     domains = sorted({*domains, *changed})[:DOMAINS_NAMED]
                 in_hand = select(func.count()).select_from(_selected()).where(condition, _is_held())
                 done.in_hand += connection.execute(in_hand).scalar_one()
-            if done.phases:
-                done.batches = _batches_noted(connection, selection, last_event, now)
+            brought = _noted(connection, selection, last_event, now) if done.phases else []
+            done.batches = sorted({one.batch_key for one in brought})
+            done.released = release(self._database, selection, brought, now)
         done.domains = domains
         return done
 
@@ -164,7 +170,7 @@ def _change(
     connection: Connection, phase: Phase, rows: Sequence[Row[Any]], now: float, done: BroughtBack
 ) -> list[str]:
     """Change rows and their histories. Returns the domains that are tried again."""
-    alike: defaultdict[tuple[bool, bool], list[str]] = defaultdict(list)
+    alike: defaultdict[tuple[bool, bool, bool], list[str]] = defaultdict(list)
     notes = []
     for row in rows:
         decision = _decide(
@@ -179,14 +185,17 @@ def _change(
             done.not_tried += 1
             continue
         keeps_wait = decision.not_before == row.asked_to_wait_until
-        alike[decision.is_refresh, keeps_wait].append(row.domain)
+        loses_reason = decision.is_mended and not decision.is_refresh
+        alike[decision.is_refresh, keeps_wait, loses_reason].append(row.domain)
         notes.append(_note(row, phase, now))
         done.settled += decision.is_refresh
         if decision.not_before > now:
             done.later += 1
             done.later_until = min(done.later_until or decision.not_before, decision.not_before)
-    for (is_refresh, keeps_wait), domains in alike.items():
+    for (is_refresh, keeps_wait, loses_reason), domains in alike.items():
         asked_until = work.c.asked_to_wait_until if keeps_wait else 0.0
+        # Nobody waits any more for what a person has mended: the next run may try it by itself.
+        over = {"kind": None, "reason": NO_LONGER_WAITS} if loses_reason else {}
         connection.execute(
             update(work)
             .where(work.c.phase == phase, work.c.domain.in_(domains))
@@ -201,6 +210,7 @@ def _change(
                 claimed_by=None,
                 claimed_alone=0,
                 updated_at=now,
+                **over,
             )
         )
     if notes:
@@ -247,18 +257,18 @@ def _note(row: Row[Any], phase: Phase, now: float) -> dict[str, Any]:
     }
 
 
-def _batches_noted(
+def _noted(
     connection: Connection, selection: Selection, after_event: int, now: float
-) -> list[str]:
-    """Batches that hold what was noted just now: those that are selected, or all of them."""
+) -> list[BroughtDomain]:
+    """What was noted just now, with the batches that hold it: those selected, or all of them."""
     query = (
-        select(members.c.batch_key)
+        select(events.c.domain, events.c.phase, members.c.batch_key)
+        .select_from(members)
         .join(events, events.c.domain == members.c.domain)
         .where(events.c.id > after_event, events.c.what == BROUGHT_BACK, events.c.at == now)
-        .order_by(members.c.batch_key)
-        .distinct()
     )
-    return list(connection.execute(_within(query, selection)).scalars())
+    rows = connection.execute(_within(query, selection))
+    return [BroughtDomain(row.domain, Phase(row.phase), row.batch_key) for row in rows]
 
 
 def _within(query: Select[Any], selection: Selection) -> Select[Any]:

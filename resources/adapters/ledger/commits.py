@@ -7,7 +7,8 @@ ledger together, because a statement for a hundred rows costs little more than o
 
 A worker's queue is fenced: each commit first makes sure, in its own transaction, that nobody has
 declared the worker dead. A process that stood still and goes on writes nothing, whatever it was in
-the middle of.
+the middle of. With what belongs to its work it notes that it has made progress: nothing else tells
+a worker that is busy from one that is stuck.
 """
 
 from __future__ import annotations
@@ -20,13 +21,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sqlalchemy import Connection
+
+from resources.adapters.clock import SystemClock
 from resources.adapters.ledger.database import Database
-from resources.adapters.ledger.workers import require_unburied
+from resources.adapters.ledger.workers import note_progress, require_unburied
+from resources.core.ports import Clock
 
 Item = TypeVar("Item")
 T = TypeVar("T")
 # How often a commit that lost against another one is tried again.
 DEADLOCK_TRIES = 3
+# A worker's progress is noted no more often: it costs a statement.
+PROGRESS_EVERY_S = 1.0
 # Writes many items at once. An exception in the place of a result is that item's own: it was not
 # written, and the others were.
 Many = Callable[[Sequence[Item]], Sequence[T | Exception]]
@@ -38,6 +45,7 @@ class _Write:
 
     many: Many[Any, Any]
     item: Any
+    is_progress: bool
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
 
@@ -54,29 +62,46 @@ class CommitQueue:
         most: Most operations in one commit.
         worker_id: Whose writes these are: once it was declared dead nothing is written any
             more. None for no fence.
+        clock: Tells when the worker made progress; the system's unless given.
     """
 
-    def __init__(self, database: Database, most: int, worker_id: str | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        most: int,
+        worker_id: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._database = database
         self._most = most
         self._worker_id = worker_id
+        self._clock = clock or SystemClock()
+        self._progress_at: float | None = None
         self._is_closed = False
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ledger-commits", daemon=True)
         self._thread.start()
 
-    async def commit(self, operation: Callable[[], T]) -> T:
+    async def commit(self, operation: Callable[[], T], *, is_progress: bool = False) -> T:
         """Run a ledger operation and return its result once it is committed.
+
+        Args:
+            is_progress: Whether it writes something of the work: a state, a call, a page.
 
         Raises:
             LeaseLost: the queue's worker was declared dead; the operation was not run.
             Exception: what the operation raised; the others of its group are not affected.
         """
-        result: T = await self.commit_one_of(_run, operation)
+        result: T = await self.commit_one_of(_run, operation, is_progress=is_progress)
         return result
 
-    async def commit_one_of(self, many: Many[Item, T], item: Item) -> T:
+    async def commit_one_of(
+        self, many: Many[Item, T], item: Item, *, is_progress: bool = False
+    ) -> T:
         """Write an item together with others for the same `many`; its result once committed.
+
+        Args:
+            is_progress: As for `commit`.
 
         Raises: as `commit`, and the exception that `many` gives back for the item.
         """
@@ -84,7 +109,7 @@ class CommitQueue:
             raise RuntimeError("the commit queue is closed: nothing is written any more")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Write(many, item, future, loop))
+        self._queue.put(_Write(many, item, is_progress, future, loop))
         return await future
 
     def close(self) -> None:
@@ -112,6 +137,7 @@ class CommitQueue:
                     require_unburied(connection, self._worker_id)
                 is_begun = True
                 results = _write_all(group)
+                progress_at = self._note_progress(connection, group, results)
         except BaseException as error:  # noqa: BLE001  # handed to whoever waits for it
             if _is_lost_race(error) and tries_left:
                 self._commit_group(group, tries_left - 1)
@@ -123,7 +149,28 @@ class CommitQueue:
             for write in group:
                 self._commit_group([write])
             return
+        self._progress_at = progress_at
         _answer(group, results)
+
+    def _note_progress(
+        self, connection: Connection, group: Sequence[_Write], results: Sequence[Any]
+    ) -> float | None:
+        """Note the worker's progress if this is some. Returns when it was noted last."""
+        if self._worker_id is None or not _is_progress(group, results):
+            return self._progress_at
+        now, before = self._clock.now(), self._progress_at
+        # A clock may be set back.
+        if before is not None and 0.0 <= now - before < PROGRESS_EVERY_S:
+            return before
+        note_progress(connection, self._worker_id, now)
+        return now
+
+
+def _is_progress(group: Sequence[_Write], results: Sequence[Any]) -> bool:
+    return any(
+        write.is_progress and not isinstance(result, BaseException)
+        for write, result in zip(group, results, strict=True)
+    )
 
 
 def _is_lost_race(error: BaseException) -> bool:

@@ -18,10 +18,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
+from resources.adapters.database_url import read_url, with_patience
 from resources.core.errors import UsageError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -36,7 +37,7 @@ class Database:
     """One database, shared by the threads of a process.
 
     Args:
-        url: SQLAlchemy URL; `sqlite:///path` or `postgresql+psycopg2://...`.
+        url: SQLAlchemy URL; `sqlite:///path` or `postgresql://...`.
         idle_limit_s: Longest pause of a process within a transaction, on PostgreSQL.
 
     Raises:
@@ -44,20 +45,14 @@ class Database:
     """
 
     def __init__(self, url: str, idle_limit_s: float = IDLE_LIMIT_S) -> None:
-        try:
-            self.url = make_url(url)
-            self.is_sqlite = self.url.get_backend_name() == "sqlite"
-            connect_args: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S} if self.is_sqlite else {}
-            self.engine = create_engine(
-                self.url, connect_args=connect_args, pool_pre_ping=not self.is_sqlite
-            )
-        except (ArgumentError, ImportError) as error:
-            # Neither message holds the URL, which may have a password in it.
-            raise UsageError(
-                f"PIPELINE_DATABASE_URL cannot be used: {type(error).__name__}. Write it as "
-                "sqlite:///path or postgresql+psycopg2://user:password@host/database, and install "
-                "the database's driver."
-            ) from None
+        self.url = read_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        connect_args: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S} if self.is_sqlite else {}
+        self.engine = create_engine(
+            with_patience(self.url, "pipeline"),
+            connect_args=connect_args,
+            pool_pre_ping=not self.is_sqlite,
+        )
         self._local = threading.local()
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)

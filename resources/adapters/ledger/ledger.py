@@ -6,14 +6,21 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from resources.adapters.ledger.alerts import Alerts
 from resources.adapters.ledger.artifacts import Artifacts
 from resources.adapters.ledger.breakers import Breakers
+from resources.adapters.ledger.budgets import Budgets
 from resources.adapters.ledger.calls import Calls
 from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.drivers import Drivers
 from resources.adapters.ledger.lists import Lists
 from resources.adapters.ledger.paces import Paces
 from resources.adapters.ledger.pages import Pages
+from resources.adapters.ledger.requests import Requests
+from resources.adapters.ledger.runs import RunBook
 from resources.adapters.ledger.schema import meta
+from resources.adapters.ledger.ticks import Ticks
+from resources.adapters.ledger.watermarks import Watermarks
 from resources.adapters.ledger.work import Work
 from resources.adapters.ledger.workers import Workers
 from resources.core.config import Settings
@@ -33,6 +40,13 @@ class Ledger:
         self.artifacts = Artifacts(database)
         self.breakers = Breakers(database)
         self.paces = Paces(database)
+        self.requests = Requests(database)
+        self.budgets = Budgets(database)
+        self.drivers = Drivers(database)
+        self.runs = RunBook(database)
+        self.ticks = Ticks(database)
+        self.watermarks = Watermarks(database)
+        self.alerts = Alerts(database)
 
     def close(self) -> None:
         self.database.close()

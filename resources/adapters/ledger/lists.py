@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select
 
 from resources.adapters.ledger.database import Database
-from resources.adapters.ledger.schema import batches, ingests, lists, members, rejected_rows, work
-from resources.core.batches import batch_key
-from resources.core.models import Phase, State
+from resources.adapters.ledger.intake import ROWS_PER_STATEMENT, Intake, NewMember, Rejected
+from resources.adapters.ledger.schema import batches, ingests, lists, members, rejected_rows
 
-ROWS_PER_STATEMENT = 2_000
-
-
-@dataclass(slots=True)
-class NewMember:
-    """A domain of a list that is not in it yet."""
-
-    domain: str
-    line: int
-    name: str | None
-    country: str | None
-    attributes: Mapping[str, str]
-    other_names: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A row that holds no usable domain."""
-
-    line: int
-    raw: str
-    reason: str
-    detail: str
+__all__ = ["BatchRow", "IngestReport", "Lists", "NewMember", "Rejected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +45,34 @@ class Lists:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def known_domains(self, list_name: str) -> set[str]:
-        """All domains of a list; empty when there is no such list."""
+    def known_domains(self, list_name: str) -> Iterator[list[str]]:
+        """All domains of a list in their order, in parts; none when there is no such list."""
+        last = ""
+        while True:
+            with self._database.read() as connection:
+                part = list(
+                    connection.execute(
+                        select(members.c.domain)
+                        .join(lists, lists.c.id == members.c.list_id)
+                        .where(lists.c.name == list_name, members.c.domain > last)
+                        .order_by(members.c.domain)
+                        .limit(ROWS_PER_STATEMENT)
+                    ).scalars()
+                )
+            if not part:
+                return
+            yield part
+            last = part[-1]
+
+    def known_among(self, list_name: str, domains: Collection[str]) -> set[str]:
+        """Those of the domains that a list holds; not more of them than one query takes."""
         with self._database.read() as connection:
-            rows = connection.execute(
+            found = connection.execute(
                 select(members.c.domain)
                 .join(lists, lists.c.id == members.c.list_id)
-                .where(lists.c.name == list_name)
+                .where(lists.c.name == list_name, members.c.domain.in_(domains))
             )
-            return set(rows.scalars())
+            return set(found.scalars())
 
     def same_ingest(self, list_name: str, digest: str) -> IngestReport | None:
         """The report of the list's newest ingest, if that was of a file with this digest."""
@@ -102,22 +97,26 @@ class Lists:
         rows: int,
         duplicates: int,
         accepted: int,
-        new: Sequence[NewMember],
+        new: Iterable[NewMember],
         rejected: Iterable[Rejected],
         batch_size: int,
         now: float,
     ) -> IngestReport:
         """Write an ingest in one transaction: all of it is there afterwards, or nothing.
 
-        Members that another process has added meanwhile are left out.
+        Members that the list has already, another process's among them, are left out. The rows
+        are asked for within the transaction, so that they should be ready: nobody else can write
+        to SQLite meanwhile.
+
+        Raises:
+            UsageError: The list would have too many batches.
         """
         with self._database.write() as connection:
             self._database.lock(connection, "lists")
             list_id = self._list_id(connection, list_name, now)
-            known = self.known_domains(list_name) if new else set()
-            new = [member for member in new if member.domain not in known]
-            keys = self._add_batches(connection, list_id, list_name, new, batch_size, now)
-            rejections = self._replace_rejected(connection, list_id, rejected)
+            intake = Intake(self._database, connection, list_id, list_name, batch_size, now)
+            intake.add_members(new)
+            rejections = intake.replace_rejected(rejected)
             connection.execute(
                 insert(ingests).values(
                     list_id=list_id,
@@ -128,75 +127,16 @@ class Lists:
                     accepted=accepted,
                     duplicates=duplicates,
                     rejected=rejections,
-                    added=len(new),
+                    added=intake.added,
                 )
             )
         return IngestReport(
-            list_name, rows, accepted, duplicates, rejections, len(new), tuple(keys)
+            list_name, rows, accepted, duplicates, rejections, intake.added, tuple(intake.keys)
         )
 
     def _list_id(self, connection: Connection, name: str, now: float) -> int:
         connection.execute(self._database.insert_ignore(lists).values(name=name, created_at=now))
         return int(connection.execute(select(lists.c.id).where(lists.c.name == name)).scalar_one())
-
-    def _add_batches(
-        self,
-        connection: Connection,
-        list_id: int,
-        list_name: str,
-        new: Sequence[NewMember],
-        batch_size: int,
-        now: float,
-    ) -> list[str]:
-        last = connection.execute(
-            select(func.max(batches.c.number)).where(batches.c.list_id == list_id)
-        ).scalar_one()
-        number = (last or 0) + 1
-        keys = []
-        for start in range(0, len(new), batch_size):
-            part = new[start : start + batch_size]
-            key = batch_key(list_name, number)
-            connection.execute(
-                insert(batches).values(
-                    key=key, list_id=list_id, number=number, size=len(part), created_at=now
-                )
-            )
-            connection.execute(
-                insert(members),
-                [_member_row(list_id, key, place, member) for place, member in enumerate(part)],
-            )
-            rows = [
-                {"phase": phase, "domain": member.domain, "state": State.PENDING, "updated_at": now}
-                for phase in Phase
-                for member in part
-            ]
-            connection.execute(self._database.insert_ignore(work), rows)
-            keys.append(key)
-            number += 1
-        return keys
-
-    def _replace_rejected(
-        self, connection: Connection, list_id: int, rejected: Iterable[Rejected]
-    ) -> int:
-        connection.execute(rejected_rows.delete().where(rejected_rows.c.list_id == list_id))
-        count = 0
-        rows = iter(rejected)
-        while part := list(islice(rows, ROWS_PER_STATEMENT)):
-            connection.execute(
-                insert(rejected_rows),
-                [
-                    {
-                        "list_id": list_id,
-                        "line": row.line,
-                        "raw": row.raw,
-                        "reason": row.reason,
-                        "detail": row.detail,
-                    }
-                    for row in part
-                ],
-            )
-            count += len(part)
-        return count
 
     def names(self) -> list[str]:
         """All lists, oldest first."""
@@ -273,28 +213,3 @@ class Lists:
                 .order_by(rejected_rows.c.line)
             )
             return [Rejected(row.line, row.raw, row.reason, row.detail) for row in rows]
-
-    def mark_requested(self, keys: Sequence[str], now: float) -> None:
-        """Note that somebody wants these batches done."""
-        with self._database.write() as connection:
-            for start in range(0, len(keys), ROWS_PER_STATEMENT):
-                part = keys[start : start + ROWS_PER_STATEMENT]
-                connection.execute(
-                    update(batches)
-                    .where(batches.c.key.in_(part), batches.c.requested_at.is_(None))
-                    .values(requested_at=now)
-                )
-
-
-def _member_row(list_id: int, key: str, place: int, member: NewMember) -> dict[str, object]:
-    return {
-        "list_id": list_id,
-        "domain": member.domain,
-        "batch_key": key,
-        "position": place,
-        "line": member.line,
-        "name": member.name,
-        "country": member.country,
-        "other_names": orjson.dumps(member.other_names).decode(),
-        "attributes": orjson.dumps(member.attributes).decode(),
-    }

@@ -87,7 +87,6 @@ batches = Table(
     Column("number", Integer, nullable=False),
     Column("size", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
-    Column("requested_at", Double),
     UniqueConstraint("list_id", "number"),
 )
 
@@ -104,6 +103,7 @@ members = Table(
     Column("other_names", CleanText, nullable=False, server_default="[]"),
     Column("attributes", CleanText, nullable=False, server_default="{}"),
     Index("ix_members_batch", "batch_key", "position"),
+    Index("ix_members_domain", "domain"),
 )
 
 workers = Table(
@@ -122,6 +122,10 @@ workers = Table(
     Column("done", Integer, nullable=False),
     Column("total", Integer, nullable=False),
     Column("doing", CleanText),
+    # When a commit of its own brought something; a beat is none.
+    Column("progress_at", Double),
+    # Until when it waits on purpose.
+    Column("waits_until", Double),
     Column("ended_at", Double),
     Column("end_reason", CleanText),
     Index("ix_workers_open", "ended_at"),
@@ -150,6 +154,10 @@ work = Table(
     Column("settled_at", Double),
     Column("updated_at", Double, nullable=False),
     Index("ix_work_claimed", "claimed_by"),
+    # What is not finished, and what has settled lately, are few rows of many.
+    Index("ix_work_state", "state", "phase"),
+    Index("ix_work_refresh", "refresh_asked", "phase"),
+    Index("ix_work_settled", "settled_at"),
 )
 
 results = Table(
@@ -295,4 +303,150 @@ pace_shares = Table(
     Column("slots", Integer, nullable=False),
     Column("wanted", Integer, nullable=False),
     Column("until", Double, nullable=False),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("batch_key", ForeignKey("batches.key"), primary_key=True),
+    Column("phase", String(40), primary_key=True),
+    Column("requested_at", Double, nullable=False),
+    # Whose limit of credits holds for it.
+    Column("scope", String(64), nullable=False),
+    # Automatic runs in a row that brought nothing, and what the batch's progress was before the
+    # newest of them.
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("progress", String(80), nullable=False, server_default=""),
+    Column("launches", Integer, nullable=False, server_default="0"),
+    Column("launched_at", Double),
+    Column("last_run_id", String(64)),
+    Column("held_at", Double),
+    Column("held_reason", CleanText),
+    Column("code_version", String(80), nullable=False, server_default=""),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("scope", String(64), primary_key=True),
+    Column("max_credits", Double),
+    Column("at", Double, nullable=False),
+)
+
+drivers = Table(
+    "drivers",
+    metadata,
+    Column("scope", String(64), primary_key=True),
+    Column("host", CleanText, nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_started", Double, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double),
+)
+
+run_processes = Table(
+    "run_processes",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("host", CleanText, nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_started", Double, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double),
+)
+
+run_endings = Table(
+    "run_endings",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("how", String(40), nullable=False),
+    Column("reason", CleanText, nullable=False),
+    Column("at", Double, nullable=False, index=True),
+)
+
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("interval_s", Double, nullable=False),
+    Column("note", CleanText, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("topic", String(40), nullable=False),
+    Column("subject", CleanText, nullable=False),
+    Column("sentence", CleanText, nullable=False),
+    # Batches or domains that it hits now, and the most it ever hit.
+    Column("hit", Integer, nullable=False),
+    Column("most_hit", Integer, nullable=False),
+    Column("opened_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("over_at", Double),
+    Index("ix_alerts_over", "over_at"),
+)
+
+alert_channels = Table(
+    "alert_channels",
+    metadata,
+    # A hash of its address, which is a secret.
+    Column("channel", String(64), primary_key=True),
+    Column("name", CleanText, nullable=False),
+    Column("since", Double, nullable=False),
+    # Who is telling it something, and until when nobody else does.
+    Column("claimed_by", String(36)),
+    Column("claimed_until", Double),
+    # Why the newest message could not be sent, and since when none could.
+    Column("problem", CleanText),
+    Column("problem_since", Double),
+)
+
+alert_tellings = Table(
+    "alert_tellings",
+    metadata,
+    Column("alert_id", ForeignKey("alerts.id"), primary_key=True),
+    Column("channel", String(64), primary_key=True),
+    Column("told_at", Double, nullable=False),
+    Column("over_told_at", Double),
+)
+
+alert_messages = Table(
+    "alert_messages",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("channel", String(64), nullable=False),
+    Column("topic", String(40), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("title", CleanText, nullable=False),
+    Index("ix_alert_messages_at", "at"),
+)
+
+inbox_files = Table(
+    "inbox_files",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("address", CleanText, nullable=False),
+    Column("stamp", CleanText, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("first_seen_at", Double, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("list_name", String(80)),
+    Column("scope", String(64), nullable=False, server_default=""),
+    Column("sentence", CleanText, nullable=False, server_default=""),
+    Column("requested_at", Double),
+    Column("told_at", Double),
+    # Whose work on the file counts, and until when nobody else begins.
+    Column("claim", String(36)),
+    Column("claimed_by", CleanText),
+    Column("claimed_until", Double),
+    Column("place", CleanText),
+    Column("has_move_failed", Integer, nullable=False, server_default="0"),
+    Column("closed_at", Double),
+    Index("ix_inbox_files_closed", "closed_at"),
 )

@@ -14,9 +14,9 @@ from typing import Any
 import zstandard
 from sqlalchemy import Connection, and_, bindparam, select, tuple_, update
 
+from resources.adapters.ledger.burials import REFRESH_GIVEN_UP, older_is_kept
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, results, work
-from resources.adapters.ledger.workers import REFRESH_GIVEN_UP, older_is_kept
 from resources.core.errors import FailureKind, LeaseLost
 from resources.core.models import Phase, State
 from resources.core.rounds import Change

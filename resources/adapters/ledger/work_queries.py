@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func,
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, members, results, work
-from resources.core.models import UNSETTLED, Phase, State
+from resources.core.models import FETCHING, UNSETTLED, Phase, State
 from resources.core.tallies import Tally, TallyRow, tally
 from resources.core.unsettled import Example
 
@@ -58,6 +58,38 @@ class WorkQueries:
             )
             return set(rows.scalars())
 
+    def unfinished_batches(self, phase: Phase) -> set[str]:
+        """Batches with a domain that is unsettled, or is to be worked on again."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            # Two questions, because each has an index of its own.
+            for condition in (work.c.state.in_(UNSETTLED_VALUES), work.c.refresh_asked == 1):
+                found |= set(
+                    connection.execute(
+                        select(members.c.batch_key)
+                        .join(work, work.c.domain == members.c.domain)
+                        .where(condition, work.c.phase == phase)
+                        .distinct()
+                    ).scalars()
+                )
+        return found
+
+    def batches_settled_since(self, at: float) -> set[str]:
+        """Batches in which a domain settled in a fetching phase since a time, epoch seconds."""
+        with self._database.read() as connection:
+            return set(
+                connection.execute(
+                    select(members.c.batch_key)
+                    .join(work, work.c.domain == members.c.domain)
+                    # Not by an index: half of all rows have the phase, and few are as new.
+                    .where(
+                        work.c.settled_at >= at,
+                        func.coalesce(work.c.phase, "").in_(list(FETCHING)),
+                    )
+                    .distinct()
+                ).scalars()
+            )
+
     def tallies(self, phase: Phase, batch_keys: Sequence[str]) -> dict[str, Tally]:
         """Counts per batch; every key asked for is in the answer."""
         grouped: dict[str, list[TallyRow]] = {key: [] for key in batch_keys}
@@ -75,6 +107,8 @@ class WorkQueries:
                         func.min(work.c.not_before).label("not_before"),
                         func.sum(work.c.refresh_asked).label("refreshing"),
                         refresh_waits_for().label("refresh_kind"),
+                        func.sum(work.c.rounds).label("rounds"),
+                        func.sum(work.c.deaths).label("deaths"),
                     )
                     .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
                     .where(members.c.batch_key.in_(keys))
@@ -91,6 +125,8 @@ class WorkQueries:
                             row.not_before,
                             int(row.refreshing),
                             row.refresh_kind,
+                            int(row.rounds),
+                            int(row.deaths),
                         )
                     )
         return {key: tally(rows) for key, rows in grouped.items()}

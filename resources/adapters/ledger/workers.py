@@ -7,77 +7,25 @@ claims of a worker and is renewed by its beat.
 
 from __future__ import annotations
 
-import os
-import socket
 import uuid
-from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
+from resources.adapters.ledger.burials import DIED, free_what_it_held
 from resources.adapters.ledger.database import Database
-from resources.adapters.ledger.schema import events, work, workers
-from resources.adapters.ledger.work_queries import is_open
-from resources.core.errors import FailureKind, LeaseLost
-from resources.core.models import Phase, State
-from resources.core.rounds import OTHER_DEATHS_WITHIN_S, is_cause_of_deaths
+from resources.adapters.ledger.process_identity import (
+    ProcessIdentity,
+    current_process,
+    is_process_gone,
+    process_started,
+)
+from resources.adapters.ledger.schema import work, workers
+from resources.core.errors import LeaseLost
+from resources.core.models import Phase
+from resources.core.run_events import BROKEN_OFF
 
-REFRESH_GIVEN_UP = "given_up"
-DIED = "died"
-KILLED_BY_IT = "The worker process died each time it worked on this domain alone."
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessIdentity:
-    """What tells one process from every other, also after a restart.
-
-    Args:
-        host: Host name.
-        boot_id: Changes with each start of the machine.
-        pid: Process id.
-        process_started: Seconds after boot (epoch seconds where the system tells no better).
-    """
-
-    host: str
-    boot_id: str
-    pid: int
-    process_started: float
-
-
-def current_process() -> ProcessIdentity:
-    """The identity of this process."""
-    pid = os.getpid()
-    return ProcessIdentity(socket.gethostname(), _boot_id(), pid, process_started(pid))
-
-
-def process_started(pid: int) -> float:
-    """When a process started. Counted from boot where that can be had: a start time of the day
-    moves whenever the clock is set, and then every living worker would look like a stranger."""
-    try:
-        # The second field is the name in brackets, which may hold anything.
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError):
-        return float(psutil.Process(pid).create_time())
-
-
-def _boot_id() -> str:
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else f"{psutil.boot_time():.0f}"
-
-
-def is_process_gone(identity: ProcessIdentity) -> bool:
-    """Whether the process has certainly ended; False where that can't be known from here."""
-    if identity.host != socket.gethostname():
-        return False
-    if identity.boot_id != _boot_id():
-        return True
-    try:
-        same = abs(process_started(identity.pid) - identity.process_started) < 0.02
-        return not same or psutil.Process(identity.pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+# A person has ended the command: nothing else ends a worker with this word.
+INTERRUPTED = "interrupted"
 
 
 def require_unburied(connection: Connection, worker_id: str) -> None:
@@ -105,6 +53,11 @@ def require_alive(connection: Connection, worker_id: str) -> None:
     alive = select(workers.c.id).where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
     if connection.execute(alive).first() is None:
         raise _lease_lost()
+
+
+def note_progress(connection: Connection, worker_id: str, now: float) -> None:
+    """Note that a worker has just written something of its work."""
+    connection.execute(update(workers).where(workers.c.id == worker_id).values(progress_at=now))
 
 
 def _lease_lost() -> LeaseLost:
@@ -145,12 +98,21 @@ class Workers:
         return worker_id
 
     def beat(
-        self, worker_id: str, now: float, done: int, total: int, doing: str | None = None
+        self,
+        worker_id: str,
+        now: float,
+        done: int,
+        total: int,
+        doing: str | None = None,
+        waits_until: float = 0.0,
     ) -> None:
         """Renew the lease of all claims, and tell how far the worker is.
 
+        A beat proves life, and no progress: that is noted by what a worker commits.
+
         Args:
             doing: What it works on, in words for a person.
+            waits_until: Until when it waits on purpose, epoch seconds; 0.0 for no such wait.
 
         Raises:
             LeaseLost: somebody has declared this worker dead; it must stop writing.
@@ -165,6 +127,7 @@ class Workers:
                     done=done,
                     total=total,
                     doing=doing,
+                    waits_until=waits_until,
                 )
             ).rowcount
         if changed == 0:
@@ -189,6 +152,9 @@ class Workers:
     def end_of_process(self, now: float, reason: str, run_id: str | None = None) -> None:
         """End all workers of this very process, and give their claims back untouched.
 
+        Without a run, the newest one gets the reason also if it has just been broken off: a stop
+        closes its stream, which does not know why.
+
         Args:
             run_id: Only those of this run: what an attempt of it left that was broken off because
                 the ledger was away.
@@ -200,6 +166,18 @@ class Workers:
             rows = connection.execute(mine).all()
         for row in rows:
             self.end(row.id, now, reason)
+        if run_id is None:
+            self._tell_newest(reason)
+
+    def _tell_newest(self, reason: str) -> None:
+        newest = select(workers).where(_of_this_process())
+        newest = newest.order_by(workers.c.started_at.desc()).limit(1)
+        with self._database.write() as connection:
+            row = connection.execute(newest).first()
+            if row is not None and row.end_reason == BROKEN_OFF:
+                connection.execute(
+                    update(workers).where(workers.c.id == row.id).values(end_reason=reason)
+                )
 
     def is_process_buried(self) -> bool:
         """Whether a worker of this very process was declared dead.
@@ -241,21 +219,31 @@ class Workers:
             self._bury(row.id, row.lease_until, now)
         return [row.run_id for row in dead if row.run_id]
 
-    def _bury(self, worker_id: str, seen_lease: float, now: float) -> None:
+    def bury(self, run_id: str, now: float) -> None:
+        """End the workers of a run whose process was just ended by us.
+
+        Whatever their leases say; what becomes of their domains is as in `bury_dead`.
+        """
+        open_ones = select(workers.c.id).where(
+            workers.c.run_id == run_id, workers.c.ended_at.is_(None)
+        )
+        with self._database.read() as connection:
+            ids = connection.execute(open_ones).scalars().all()
+        for worker_id in ids:
+            self._bury(worker_id, None, now)
+
+    def _bury(self, worker_id: str, seen_lease: float | None, now: float) -> None:
+        is_dead = [workers.c.id == worker_id, workers.c.ended_at.is_(None)]
+        if seen_lease is not None:
+            # It may have beaten since we looked: then it lives.
+            is_dead.append(workers.c.lease_until == seen_lease)
         with self._database.write() as connection:
             changed = connection.execute(
-                update(workers)
-                .where(
-                    workers.c.id == worker_id,
-                    workers.c.ended_at.is_(None),
-                    # It may have beaten since we looked: then it lives.
-                    workers.c.lease_until == seen_lease,
-                )
-                .values(ended_at=now, end_reason=DIED)
+                update(workers).where(*is_dead).values(ended_at=now, end_reason=DIED)
             ).rowcount
             if changed == 0:
                 return
-            _free_what_it_held(connection, worker_id, now)
+            free_what_it_held(connection, worker_id, now)
 
 
 def _of_this_process() -> ColumnElement[bool]:
@@ -268,92 +256,14 @@ def _of_this_process() -> ColumnElement[bool]:
     )
 
 
-def older_is_kept(reason: str, older_state: str) -> str:
-    """Why a refresh was given up, and what that means for the result from before."""
-    return f"{reason.rstrip('.')}. The older result ({older_state}) is kept."
-
-
-def _free_what_it_held(connection: Connection, worker_id: str, now: float) -> None:
-    """Count the death for each domain that a dead worker held, and note it in their history."""
-    was_open = is_open()
-    held = connection.execute(
-        select(
-            work.c.phase,
-            work.c.domain,
-            work.c.rounds,
-            work.c.state,
-            work.c.refresh_asked,
-            (work.c.deaths_alone + work.c.claimed_alone).label("deaths_alone"),
-        ).where(work.c.claimed_by == worker_id, was_open)
-    ).all()
-    connection.execute(
-        update(work)
-        .where(work.c.claimed_by == worker_id, was_open)
-        .values(
-            deaths=work.c.deaths + 1,
-            deaths_alone=work.c.deaths_alone + work.c.claimed_alone,
-            claimed_by=None,
-            claimed_alone=0,
-        )
-    )
-    connection.execute(
-        update(work).where(work.c.claimed_by == worker_id).values(claimed_by=None, claimed_alone=0)
-    )
-    died_before = _died_between(connection, now - OTHER_DEATHS_WITHIN_S, now)
-    for row in held:
-        is_culprit = is_cause_of_deaths(row.deaths_alone, died_before - (row.deaths_alone - 1))
-        reason = KILLED_BY_IT if is_culprit else "A worker process died with it in hand."
-        what = "worker_died"
-        if is_culprit:
-            what = State.QUARANTINED.value
-            values: dict[str, object] = {"updated_at": now, "refresh_asked": 0}
-            if row.refresh_asked and row.state != State.QUARANTINED:
-                what, reason = REFRESH_GIVEN_UP, older_is_kept(reason, row.state)
-            else:
-                values |= {
-                    "state": State.QUARANTINED,
-                    "kind": FailureKind.BUG,
-                    "reason": reason,
-                    "settled_at": now,
-                    "revision": work.c.revision + 1,
-                }
-            connection.execute(
-                update(work)
-                .where(work.c.phase == row.phase, work.c.domain == row.domain)
-                .values(**values)
-            )
-        connection.execute(
-            events.insert().values(
-                domain=row.domain,
-                phase=row.phase,
-                at=now,
-                what=what,
-                kind=FailureKind.BUG if is_culprit else None,
-                message=reason,
-                rounds=row.rounds,
-                worker_id=worker_id,
-            )
-        )
-
-
-def _died_between(connection: Connection, since: float, until: float) -> int:
-    """How many workers were declared dead in a time, its end not included."""
-    return connection.execute(
-        select(func.count())
-        .select_from(workers)
-        .where(
-            workers.c.end_reason == DIED,
-            workers.c.ended_at >= since,
-            workers.c.ended_at < until,
-        )
-    ).scalar_one()
-
-
 __all__ = [
+    "BROKEN_OFF",
+    "INTERRUPTED",
     "ProcessIdentity",
     "Workers",
     "current_process",
     "is_process_gone",
+    "note_progress",
     "process_started",
     "require_alive",
     "require_unburied",

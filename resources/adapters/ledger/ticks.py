@@ -1,0 +1,45 @@
+"""When each sensor, and whatever else is to happen again and again, last did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.schema import ticks
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The newest tick of one of them.
+
+    Args:
+        at: Epoch seconds.
+        interval_s: How long after it the next one is due.
+        note: What it found, in a sentence for a person.
+    """
+
+    name: str
+    at: float
+    interval_s: float
+    note: str
+
+
+class Ticks:
+    """Rows of ticks, one a name."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def note(self, name: str, interval_s: float, note: str, now: float) -> None:
+        """Write down that it ticked; the one before is forgotten."""
+        tick = {"name": name, "at": now, "interval_s": interval_s, "note": note}
+        with self._database.write() as connection:
+            connection.execute(self._database.upsert(ticks, ["name"]).values(**tick))
+
+    def all(self) -> dict[str, Tick]:
+        """The newest tick of each, by name."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(ticks).order_by(ticks.c.name)).all()
+        return {row.name: Tick(row.name, row.at, row.interval_s, row.note) for row in rows}
