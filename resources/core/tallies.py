@@ -30,6 +30,8 @@ class Tally:
             (another round, the end of a pause, room in a pace limit), or None.
         next_round_at: The same of the first unsettled domain, or None.
         fingerprint: Changes whenever a domain of it has settled anew.
+        rounds: Rounds used up by all of its domains.
+        deaths: Workers that died with one of them in hand.
     """
 
     states: Mapping[State, int] = field(default_factory=dict)
@@ -42,6 +44,14 @@ class Tally:
     refreshing: int = 0
     refreshing_kinds: Mapping[str, int] = field(default_factory=dict)
     next_refresh_at: float | None = None
+    rounds: int = 0
+    deaths: int = 0
+
+    @property
+    def progress(self) -> str:
+        """Changes whenever an attempt has brought anything nearer to its end: a domain settled,
+        used up a round, or a worker died of it."""
+        return f"{self.fingerprint}.{self.rounds}.{self.deaths}.{self.refreshing}"
 
     @property
     def total(self) -> int:
@@ -80,6 +90,8 @@ class TallyRow:
     not_before: float
     refreshing: int = 0
     refresh_kind: str | None = None
+    rounds: int = 0
+    deaths: int = 0
 
 
 def tally(rows: Iterable[TallyRow]) -> Tally:
@@ -89,12 +101,14 @@ def tally(rows: Iterable[TallyRow]) -> Tally:
     waiting_kinds: Counter[str] = Counter()
     claimed_kinds: Counter[str] = Counter()
     refreshing_kinds: Counter[str] = Counter()
-    revisions = 0
+    revisions = rounds = deaths = 0
     rounds_at: list[float] = []
     refreshes_at: list[float] = []
     for row in rows:
         states[row.state] += row.count
         revisions += row.revisions
+        rounds += row.rounds
+        deaths += row.deaths
         if row.refreshing:
             refreshing_kinds[row.refresh_kind or NOT_TRIED] += row.refreshing
             if _has_due_time(row.refresh_kind):
@@ -118,6 +132,8 @@ def tally(rows: Iterable[TallyRow]) -> Tally:
         refreshing=refreshing_kinds.total(),
         refreshing_kinds=dict(refreshing_kinds),
         next_refresh_at=min(refreshes_at, default=None),
+        rounds=rounds,
+        deaths=deaths,
     )
 
 
