@@ -27,6 +27,7 @@ from resources.adapters.network import NetworkCheck
 from resources.adapters.pace_view import PaceView
 from resources.adapters.permit import Endpoint, Permit, holding
 from resources.adapters.time_limits import which_limit
+from resources.adapters.waits import Waits
 from resources.core.breaker import BreakerPolicy, Status, Verdict, sentence, verdict_of
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind, LeaseLost
@@ -71,7 +72,9 @@ class CallGate:
         self._settings = settings
         self._refresh_s = refresh_s
         self.breakers = BreakerView(ledger.breakers, commits, clock, policy, worker_id)
-        self.paces = PaceView(ledger.paces, commits, clock, worker_id, sleep)
+        self._waits = Waits(clock, sleep)
+        self.sleep = self._waits.sleep
+        self.paces = PaceView(ledger.paces, commits, clock, worker_id, self.sleep)
         self._refreshing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -121,6 +124,11 @@ class CallGate:
         """What the breakers did since the last time, in words for the run's log."""
         return self.breakers.drain_notices()
 
+    def waits_until(self) -> float:
+        """Until when a call waits on purpose: for its turn, for somebody's probe, or to be tried
+        again. Epoch seconds, of the latest; 0.0 where none waits for long."""
+        return self._waits.until()
+
     async def admit(self, endpoint: Endpoint, until: float) -> float | None:
         """Pass the breaker, or raise.
 
@@ -138,7 +146,9 @@ class CallGate:
                 continue
             wait_s = breaker.blocked_until(now) - now
             if breaker.status is Status.HALF_OPEN and now < until:
-                await self.breakers.wait_for_change(min(wait_s, until - now))
+                patience_s = min(wait_s, until - now)
+                with self._waits.noted(patience_s):
+                    await self.breakers.wait_for_change(patience_s)
                 continue
             raise CallError(
                 Failure(

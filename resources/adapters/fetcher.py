@@ -5,7 +5,6 @@ Whether a page may be fetched (robots.txt) and which pages to fetch is not here.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -55,6 +54,7 @@ class Fetcher:
         gate: Every request passes it: breaker and pace of its host.
         settings: Limits.
         random: Source of jitter, seeded by whoever builds it.
+        sleep: Waits between tries; as the gate waits unless given.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class Fetcher:
         settings: FetchSettings,
         clock: Clock,
         random: Random,
-        sleep: Sleep = asyncio.sleep,
+        sleep: Sleep | None = None,
     ) -> None:
         self._session = session
         self._gate = gate
         self._settings = settings
         self._clock = clock
         self._random = random
-        self._sleep = sleep
+        self._sleep = sleep or gate.sleep
         self._policy = RetryPolicy(attempts=settings.attempts)
 
     async def fetch(

@@ -264,7 +264,11 @@ class ProviderGateway:
                 return
             try:
                 await call_with_retries(
-                    call, policy=self._policy.retry, random=self._random, may_retry=may_retry
+                    call,
+                    policy=self._policy.retry,
+                    random=self._random,
+                    may_retry=may_retry,
+                    sleep=self._gate.sleep,
                 )
             except CallError as error:
                 if error.failure.kind is FailureKind.BUDGET_EXHAUSTED:
@@ -360,7 +364,9 @@ class ProviderGateway:
         """Commit a paid call's row before it is sent; a free one's is written with its answer."""
         if not self.provider.is_paid:
             return None
-        return await self._commits.commit_one_of(self._ledger.calls.begin_many, new)
+        return await self._commits.commit_one_of(
+            self._ledger.calls.begin_many, new, is_progress=True
+        )
 
     async def _send(
         self, new: NewCall, call_id: str | None, asked: Sequence[_Asked]
@@ -376,7 +382,8 @@ class ProviderGateway:
         except Exception as error:
             failure = self._gate.describe(error, provider=self.provider.name)
             await self._commits.commit(
-                lambda: calls.fail(call_id or calls.begin_one(new), failure, self._clock.now())
+                lambda: calls.fail(call_id or calls.begin_one(new), failure, self._clock.now()),
+                is_progress=True,
             )
             raise
 
@@ -386,9 +393,9 @@ class ProviderGateway:
         calls = self._ledger.calls
         ended = EndedCall(call_id or "", new.provider, answers, self._clock.now())
         if call_id is not None:
-            await self._commits.commit_one_of(calls.finish_many, ended)
+            await self._commits.commit_one_of(calls.finish_many, ended, is_progress=True)
         else:
-            await self._commits.commit_one_of(calls.record_many, (new, ended))
+            await self._commits.commit_one_of(calls.record_many, (new, ended), is_progress=True)
 
     async def _one_ended(self) -> None:
         self._calls_under_way -= 1

@@ -77,7 +77,9 @@ class Robots:
         if known is None:
             known = await self._fetch(host)
             fresh = known
-            await self._commits.commit(lambda: self._ledger.pages.save_robots(fresh))
+            await self._commits.commit(
+                lambda: self._ledger.pages.save_robots(fresh), is_progress=True
+            )
         if known.status >= 400:
             return Rules(None)
         # Some editors begin a file with a byte order mark, which would hide its first line.

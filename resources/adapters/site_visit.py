@@ -180,7 +180,7 @@ class SiteVisit:
             size_bytes=len(response.body),
             fetched_at=self._clock.now(),
         )
-        await self._commits.commit(lambda: self._ledger.pages.save(row))
+        await self._commits.commit(lambda: self._ledger.pages.save(row), is_progress=True)
         return row
 
     async def _extract(self, body: bytes, row: PageRow, task: DomainTask) -> Extracted:

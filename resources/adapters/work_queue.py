@@ -58,17 +58,20 @@ class LedgerWorkQueue:
         attempt = Attempt(
             self._worker_id, self._phase, change, self._code_version, self._clock.now()
         )
-        await self._commits.commit_one_of(self._ledger.work.settle_many, attempt)
+        await self._commits.commit_one_of(self._ledger.work.settle_many, attempt, is_progress=True)
 
     async def hold(self, batch_keys: Sequence[str], failure: Failure) -> None:
         await self._commits.commit(
-            lambda: self._ledger.work.hold(self._phase, batch_keys, failure, self._clock.now())
+            lambda: self._ledger.work.hold(self._phase, batch_keys, failure, self._clock.now()),
+            is_progress=True,
         )
 
-    async def beat(self, done: int, total: int, doing: str | None = None) -> None:
+    async def beat(
+        self, done: int, total: int, doing: str | None = None, waits_until: float = 0.0
+    ) -> None:
         await self._commits.commit(
             lambda: self._ledger.workers.beat(
-                self._worker_id, self._clock.now(), done, total, doing
+                self._worker_id, self._clock.now(), done, total, doing, waits_until
             )
         )
 

@@ -16,7 +16,14 @@ from resources.core.errors import RULES, Failure, LeaseLost
 from resources.core.models import DomainTask, Settled
 from resources.core.ports import Clock, PhaseWork, Sleep, WorkQueue
 from resources.core.rounds import RoundPolicy, after_attempt
-from resources.core.run_events import BatchSettled, BatchStarted, Event, Noticed, PassEnded
+from resources.core.run_events import (
+    BROKEN_OFF,
+    BatchSettled,
+    BatchStarted,
+    Event,
+    Noticed,
+    PassEnded,
+)
 from resources.core.run_limits import PassTimes, RunLimits
 from resources.core.tallies import Tally
 
@@ -36,12 +43,17 @@ def _nothing_noticed() -> Sequence[str]:
     return ()
 
 
+def _no_wait() -> float:
+    return 0.0
+
+
 class BatchRunner:
     """One pass of one worker over batches of a phase. Use once.
 
     Args:
         classify: Turns an unforeseen exception of the phase into a failure.
         notices: Gives, and forgets, what happened outside of the batches since it was asked last.
+        waits_until: Until when the work waits on purpose, epoch seconds; 0.0 for no such wait.
     """
 
     def __init__(
@@ -54,6 +66,7 @@ class BatchRunner:
         classify: Callable[[Exception], Failure],
         sleep: Sleep = asyncio.sleep,
         notices: Callable[[], Sequence[str]] = _nothing_noticed,
+        waits_until: Callable[[], float] = _no_wait,
     ) -> None:
         self._work = work
         self._queue = queue
@@ -63,6 +76,7 @@ class BatchRunner:
         self._classify = classify
         self._sleep = sleep
         self._notices = notices
+        self._waits_until = waits_until
         self._in_hand: dict[asyncio.Task[None], DomainTask] = {}
         self._started_at = 0.0
         self._times = PassTimes(limits, {}, 0.0)
@@ -89,7 +103,7 @@ class BatchRunner:
             if tallies[key].open == 0:
                 yield BatchSettled(key, tallies[key], is_new=False)
         open_batches = {key: tallies[key] for key in batch_keys if tallies[key].open}
-        reason = "interrupted"
+        reason = BROKEN_OFF
         beats = asyncio.ensure_future(self._beat())
         try:
             self._total = sum(tally.open for tally in open_batches.values())
@@ -264,7 +278,7 @@ class BatchRunner:
         # The first one tells already what is being worked on; until then the lease is new.
         await self._is_under_way.wait()
         while True:
-            await self._queue.beat(self._done, self._total, self._doing)
+            await self._queue.beat(self._done, self._total, self._doing, self._waits_until())
             await self._sleep(self._limits.beat_s)
 
     def _news(self) -> list[Noticed]:

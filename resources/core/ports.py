@@ -130,11 +130,14 @@ class WorkQueue(Protocol):
         """
         ...
 
-    async def beat(self, done: int, total: int, doing: str | None = None) -> None:
+    async def beat(
+        self, done: int, total: int, doing: str | None = None, waits_until: float = 0.0
+    ) -> None:
         """Renew the lease of all claims, and tell how far the pass is.
 
         Args:
             doing: What is being worked on, in words for a person.
+            waits_until: Until when it waits on purpose, epoch seconds; 0.0 for no such wait.
 
         Raises:
             LeaseLost: this worker was declared dead.

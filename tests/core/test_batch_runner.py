@@ -22,6 +22,7 @@ from resources.core.batch_runner import (
 from resources.core.errors import Failure, FailureKind, LeaseLost
 from resources.core.models import DomainTask, State
 from resources.core.rounds import RoundPolicy
+from resources.core.run_events import BROKEN_OFF
 from tests.support.passes import DONE, Answer, Gate, MemoryQueue, Outcome, Row, ScriptedWork
 from tests.support.time import NOW, ManualClock, ManualSleep, until
 
@@ -515,6 +516,37 @@ def test_beats_tell_how_far_the_pass_is() -> None:
     asyncio.run(asyncio.wait_for(run(), 20))
 
 
+def test_beats_tell_until_when_the_work_waits_on_purpose() -> None:
+    async def run() -> None:
+        queue = MemoryQueue({"a": ["a1"]})
+        gate = Gate()
+        waits = iter([0.0, NOW + 30, NOW + 30])
+
+        def waits_until() -> float:
+            return next(waits, 0.0)
+
+        async def sleep(_seconds: float) -> None:
+            await asyncio.sleep(0)
+            if len(queue.beats) == 4:
+                gate.open()
+
+        runner = BatchRunner(
+            ScriptedWork({"a1": gate}),
+            queue,
+            ManualClock(),
+            POLICY,
+            LIMITS,
+            _bug,
+            sleep,
+            waits_until=waits_until,
+        )
+        async for _ in runner.run(["a"]):
+            pass
+        assert queue.waits_until[:4] == [0.0, NOW + 30, NOW + 30, 0.0]
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
 def test_closing_the_stream_early_stops_the_work_and_gives_the_claims_back() -> None:
     async def run() -> None:
         queue = MemoryQueue(_two_batches())
@@ -525,7 +557,7 @@ def test_closing_the_stream_early_stops_the_work_and_gives_the_claims_back() -> 
                 break
             assert any(row.holder for row in queue.rows.values())
         assert work.in_hand == []
-        assert queue.ended == "interrupted"
+        assert queue.ended == BROKEN_OFF
         assert not any(row.holder for row in queue.rows.values())
         assert {row.state for row in queue.rows.values()} == {State.PENDING}
 
@@ -547,7 +579,7 @@ def test_a_cancelled_pass_gives_its_claims_back_too() -> None:
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert queue.ended == "interrupted"
+        assert queue.ended == BROKEN_OFF
         assert not any(row.holder for row in queue.rows.values())
 
     asyncio.run(run())

@@ -43,7 +43,7 @@ async def gate_on(
     """An entered gate of a new worker on a ledger."""
     clock = clock or SystemClock()
     worker_id = ledger.workers.begin(Phase.PAGE_SCRAPING, None, clock.now())
-    commits = CommitQueue(ledger.database, 100, worker_id)
+    commits = CommitQueue(ledger.database, 100, worker_id, clock)
     network = NetworkCheck(settings, clock)
     try:
         async with CallGate(

@@ -52,6 +52,8 @@ class Row:
             self.not_before,
             int(self.refresh_asked),
             self.refresh_waits_for if self.holder is None else None,
+            self.rounds,
+            self.deaths,
         )
 
     def settle(self, change: Change, now: float) -> None:
@@ -215,7 +217,9 @@ class MemoryQueue:
                 row.state, row.kind, row.reason = State.WAITING, failure.kind, failure.message
                 row.not_before = self.work.clock.now() + (failure.retry_after_s or 0.0)
 
-    async def beat(self, done: int, total: int, doing: str | None = None) -> None:
+    async def beat(
+        self, done: int, total: int, doing: str | None = None, waits_until: float = 0.0
+    ) -> None:
         await self._turn()
         if self.name not in self.work.leases:
             raise LeaseLost(f"{self.name} has ended")

@@ -30,6 +30,7 @@ class MemoryQueue(memory_work.MemoryQueue):
         self.ended: str | None = None
         self.beats: list[tuple[int, int]] = []
         self.doing: list[str | None] = []
+        self.waits_until: list[float] = []
         self.held: list[tuple[tuple[str, ...], Failure]] = []
         self.is_taken_over = False
 
@@ -61,12 +62,15 @@ class MemoryQueue(memory_work.MemoryQueue):
         self.held.append((tuple(batch_keys), failure))
         await super().hold(batch_keys, failure)
 
-    async def beat(self, done: int, total: int, doing: str | None = None) -> None:
+    async def beat(
+        self, done: int, total: int, doing: str | None = None, waits_until: float = 0.0
+    ) -> None:
         if self.is_taken_over:
             raise LeaseLost("declared dead")
         self.beats.append((done, total))
         self.doing.append(doing)
-        await super().beat(done, total, doing)
+        self.waits_until.append(waits_until)
+        await super().beat(done, total, doing, waits_until)
 
     async def end(self, reason: str) -> None:
         self.ended = reason

@@ -107,7 +107,7 @@ class LedgerWork:
         ledger = self.ledgers[len(self.names) % len(self.ledgers)]
         worker_id = ledger.workers.begin(PHASE, name, self.clock.now())
         self.names[worker_id] = name
-        commits = CommitQueue(ledger.database, 50, worker_id)
+        commits = CommitQueue(ledger.database, 50, worker_id, self.clock)
         self._commits.append(commits)
         return LedgerWorkQueue(ledger, commits, self.clock, PHASE, worker_id, CODE)
 
