@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Collection, Sequence
 
 MAX_LIST_NAME_CHARS = 60
+MAX_BATCHES = 99_999  # of a list; a greater number would not sort behind the others
 
 _LIST_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9_]+")
