@@ -171,6 +171,20 @@ def retry(
 
 
 @app.command()
+def heal(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    sandbox: Sandbox = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run once more, here and now, whatever was asked for and is unfinished and due."""
+    from pipeline_assets.commands import heal as command
+
+    _exit(command.heal(sandbox=sandbox, dry_run=dry_run, as_json=as_json))
+
+
+@app.command()
 def export(
     output: Annotated[Path, typer.Argument(help="File to write: .csv, .parquet or .jsonl.")],
     join: Annotated[

@@ -13,12 +13,13 @@ from dagster import (
 )
 
 from pipeline_assets import reporting
-from pipeline_assets.dagster_records import Upstream, log_partition
+from pipeline_assets.dagster_records import PartitionLog, Upstream
 from pipeline_assets.enriched_companies import enriched_companies
 from pipeline_assets.failures import UNFORESEEN
 from pipeline_assets.partitions import BATCHES, PROFILES_PER_RUN
 from pipeline_assets.scraped_pages import scraped_pages
 from resources.dagster_resource import PipelineResource
+from resources.platform import Platform
 from resources.profile_builder import ASSET, CODE_VERSION, BuiltProfiles
 
 COMPLETE_CHECK = "complete"
@@ -39,26 +40,30 @@ UPSTREAM = ("enriched_companies", "scraped_pages")
     "from what is settled; says what is missing and is built again when more has settled.",
 )
 def company_profiles(context: AssetExecutionContext, pipeline: PipelineResource) -> Iterator[Any]:
-    platform = pipeline.platform
+    log = PartitionLog.of_run(context)
     upstream = Upstream(context.instance, UPSTREAM, context.partition_keys)
     for key in sorted(context.partition_keys):
-        built = platform.profiles.build(key)
-        tags = upstream.tags(
-            key, data_version=built.written.artifact.data_version, code_version=CODE_VERSION
-        )
-        metadata = {
-            "domains": built.written.artifact.rows,
-            "states": MetadataValue.json({s.value: n for s, n in sorted(built.states.items())}),
-            "missing": MetadataValue.json({p.value: n for p, n in built.missing.items()}),
-        }
-        root = str(platform.store.root)
-        log_partition(
-            context,
-            key,
-            reporting.materialization(ASSET, key, built.written, tags, metadata, root),
-            [complete_check(key, built)],
-        )
+        record_profiles(log, pipeline.platform, upstream, key)
     yield from ()
+
+
+def record_profiles(log: PartitionLog, platform: Platform, upstream: Upstream, key: str) -> None:
+    """Build a batch's profiles from what is settled, and log the partition."""
+    built = platform.profiles.build(key)
+    tags = upstream.tags(
+        key, data_version=built.written.artifact.data_version, code_version=CODE_VERSION
+    )
+    metadata = {
+        "domains": built.written.artifact.rows,
+        "states": MetadataValue.json({s.value: n for s, n in sorted(built.states.items())}),
+        "missing": MetadataValue.json({p.value: n for p, n in built.missing.items()}),
+    }
+    root = str(platform.store.root)
+    log.record(
+        key,
+        reporting.materialization(ASSET, key, built.written, tags, metadata, root),
+        [complete_check(key, built)],
+    )
 
 
 def complete_check(partition: str | None, built: BuiltProfiles) -> AssetCheckEvaluation:

@@ -6,7 +6,8 @@ were made with. The one module that uses such calls of the storage (Dagster is p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from dagster import (
     AssetCheckEvaluation,
@@ -57,45 +58,66 @@ class Upstream:
         }
 
 
-def log_partition(
-    context: AssetExecutionContext,
-    partition: str,
-    materialization: AssetMaterialization | None,
-    checks: Iterable[AssetCheckEvaluation],
-) -> None:
-    """Log a partition's materialisation, if it has one, and its checks.
+@dataclass(frozen=True)
+class PartitionLog:
+    """Where events of partitions are written to.
 
-    Dagster counts a check for a partition only when it names the newest materialisation.
+    Args:
+        run_id: The run that they belong to; empty for none.
     """
-    if materialization is not None:
-        context.log_event(materialization)
-    target: AssetCheckEvaluationTargetMaterializationData | None = None
-    for check in checks:
-        if target is None:
-            target = _newest(context, check.asset_key, partition)
-        context.log_event(
-            AssetCheckEvaluation(
-                asset_key=check.asset_key,
-                check_name=check.check_name,
-                passed=check.passed,
-                metadata=check.metadata,
-                target_materialization_data=target,
-                severity=check.severity,
-                description=check.description,
-                partition=partition,
+
+    instance: DagsterInstance
+    run_id: str
+    write: Callable[[AssetMaterialization | AssetCheckEvaluation], None]
+
+    @classmethod
+    def of_run(cls, context: AssetExecutionContext) -> PartitionLog:
+        """The log of the run that is under way."""
+        return cls(context.instance, context.run.run_id, context.log_event)
+
+    @classmethod
+    def without_run(cls, instance: DagsterInstance) -> PartitionLog:
+        """The log of the assets themselves, for a record that is put right from outside."""
+        return cls(instance, "", instance.report_runless_asset_event)
+
+    def record(
+        self,
+        partition: str,
+        materialization: AssetMaterialization | None,
+        checks: Iterable[AssetCheckEvaluation],
+    ) -> None:
+        """Log a partition's materialisation, if it has one, and its checks.
+
+        Dagster counts a check for a partition only when it names the newest materialisation.
+        """
+        if materialization is not None:
+            self.write(materialization)
+        target: AssetCheckEvaluationTargetMaterializationData | None = None
+        for check in checks:
+            if target is None:
+                target = self._newest(check.asset_key, partition)
+            self.write(
+                AssetCheckEvaluation(
+                    asset_key=check.asset_key,
+                    check_name=check.check_name,
+                    passed=check.passed,
+                    metadata=check.metadata,
+                    target_materialization_data=target,
+                    severity=check.severity,
+                    description=check.description,
+                    partition=partition,
+                )
             )
+
+    def _newest(
+        self, asset: AssetKey, partition: str
+    ) -> AssetCheckEvaluationTargetMaterializationData | None:
+        kind = DagsterEventType.ASSET_MATERIALIZATION
+        ids = self.instance.event_log_storage.get_latest_storage_id_by_partition(
+            asset, kind, {partition}
         )
-
-
-def _newest(
-    context: AssetExecutionContext, asset: AssetKey, partition: str
-) -> AssetCheckEvaluationTargetMaterializationData | None:
-    kind = DagsterEventType.ASSET_MATERIALIZATION
-    ids = context.instance.event_log_storage.get_latest_storage_id_by_partition(
-        asset, kind, {partition}
-    )
-    if partition not in ids:
-        return None
-    return AssetCheckEvaluationTargetMaterializationData(
-        storage_id=ids[partition], run_id=context.run.run_id, timestamp=0.0
-    )
+        if partition not in ids:
+            return None
+        return AssetCheckEvaluationTargetMaterializationData(
+            storage_id=ids[partition], run_id=self.run_id, timestamp=0.0
+        )

@@ -14,6 +14,7 @@ from pathlib import Path
 from dagster import (
     AssetKey,
     DagsterInstance,
+    DagsterRun,
     DagsterRunStatus,
     Definitions,
     ExecuteInProcessResult,
@@ -90,18 +91,26 @@ class Runs:
         """Run a job over a contiguous range of partitions."""
         return self.run(job, {RANGE_START: start, RANGE_END: end, **tags})
 
+    def dead(self) -> list[str]:
+        """Ids of runs that Dagster shows as under way, and whose process is certainly gone."""
+        return [run.run_id for run in self._dead()]
+
     def reap(self) -> list[str]:
         """Report runs whose process is certainly gone as failed. Returns their ids."""
-        reaped = []
-        for run in self._instance.get_runs(RunsFilter(statuses=_UNENDED)):
-            identity = _identity_of(run.tags)
-            if identity is None or not is_process_gone(identity):
-                continue
+        dead = self._dead()
+        for run in dead:
             self._instance.report_run_failed(
                 run, "The process that worked on this run is gone; what it finished is kept."
             )
-            reaped.append(run.run_id)
-        return reaped
+        return [run.run_id for run in dead]
+
+    def _dead(self) -> list[DagsterRun]:
+        found = []
+        for run in self._instance.get_runs(RunsFilter(statuses=_UNENDED)):
+            identity = identity_of(run.tags)
+            if identity is not None and is_process_gone(identity):
+                found.append(run)
+        return found
 
 
 def _why_failed(result: ExecuteInProcessResult) -> str:
@@ -122,7 +131,8 @@ def _why_failed(result: ExecuteInProcessResult) -> str:
     return "the run failed; see it in Dagster"
 
 
-def _identity_of(tags: Mapping[str, str]) -> ProcessIdentity | None:
+def identity_of(tags: Mapping[str, str]) -> ProcessIdentity | None:
+    """The process that a run's tags name; None where they name none."""
     try:
         host, boot_id, pid, started = tags[PROCESS_TAG].rsplit("/", 3)
         return ProcessIdentity(host, boot_id, int(pid), float(started))

@@ -24,12 +24,11 @@ from resources.core.batches import contiguous_ranges
 from resources.core.errors import RULES, FailureKind
 from resources.core.models import FETCHING, Phase
 from resources.core.tallies import Tally, comes_back, sum_up
+from resources.healing import MOST_BATCHES_PER_RUN
 from resources.platform import Platform
 from resources.profile_builder import ASSET as PROFILES
 
 MAX_PAUSE_S = 30.0
-# Dagster keeps a run's events in memory until it ends, so that a run must not grow with the list.
-MOST_BATCHES_PER_RUN = 40
 
 
 @dataclass(slots=True)
@@ -98,7 +97,19 @@ class Invocation:
         Raises:
             LeaseLost: this process stood still for so long that others work on its domains.
         """
-        keys = [batch.key for batch in self._platform.ledger.lists.batches_of(report.list_name)]
+        ledger = self._platform.ledger
+        keys = [batch.key for batch in ledger.lists.batches_of(report.list_name)]
+        # Wanted from now on: what this command leaves, however it ends, is healed by itself.
+        wanted = list(self._phases(FETCHING))
+        ledger.requests.ask_by_person(keys, wanted, scope=self._scope, now=self._started_at)
+        ledger.budgets.limit_of(self._scope, self._platform.settings.max_credits, self._started_at)
+        ledger.drivers.begin(self._scope, self._started_at)
+        try:
+            return self._drive(report, keys, wait_s)
+        finally:
+            ledger.drivers.end(self._scope, self._platform.clock.now())
+
+    def _drive(self, report: IngestReport, keys: Sequence[str], wait_s: float) -> Outcome:
         reaped = self._runs.reap()
         if reaped:
             self._say(f"{len(reaped)} run(s) of a killed process were closed; going on from there.")

@@ -8,13 +8,13 @@ unsettled leaves the right status behind for every partition of the range.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow.parquet as pq
-from dagster import AssetCheckEvaluation, AssetExecutionContext
+from dagster import AssetExecutionContext
 
 from pipeline_assets import reporting
-from pipeline_assets.dagster_records import Upstream, log_partition
+from pipeline_assets.dagster_records import PartitionLog, Upstream
 from pipeline_assets.failures import (
     MOST_EXAMPLES,
     as_dagster,
@@ -24,12 +24,12 @@ from pipeline_assets.failures import (
     unusable,
 )
 from resources.adapters import tables
-from resources.artifact_writer import ASSET_OF, MANIFEST_ASSET, Written
+from resources.artifact_writer import ASSET_OF, MANIFEST_ASSET
 from resources.core.batch_runner import BatchSettled, BatchStarted, Noticed, PassEnded
 from resources.core.errors import LeaseLost, UsageError
 from resources.core.models import Phase
 from resources.core.redaction import redact
-from resources.core.tallies import sum_up
+from resources.core.tallies import Tally, sum_up
 from resources.core.unsettled import phase_error
 from resources.dagster_resource import PipelineResource
 from resources.phase_run import CODE_VERSIONS
@@ -39,6 +39,9 @@ REFRESH_TAG = "pipeline/refresh"
 # A person who runs a batch again means now; an automatic run waits until domains are due.
 DUE_ONLY_TAG = "pipeline/due_only"
 SCOPE_TAG = "pipeline/invocation"
+# Dagster's own.
+PARENT_RUN_TAG = "dagster/parent_run_id"
+RETRY_NUMBER_TAG = "dagster/retry_number"
 SCHEMAS = {Phase.COMPANY_ENRICHMENT: tables.ENRICHED, Phase.PAGE_SCRAPING: tables.SCRAPED}
 # The column that tells whether a phase found what it is for, and the least share of rows with it.
 EXPECTED = {Phase.COMPANY_ENRICHMENT: ("matched", 0.2), Phase.PAGE_SCRAPING: ("title", 0.5)}
@@ -84,15 +87,71 @@ def _ask_for(
     context: AssetExecutionContext, platform: Platform, phase: Phase, keys: Sequence[str]
 ) -> None:
     """Let the domains be worked on that this run is for, when it begins."""
-    platform.ledger.lists.mark_requested(keys, platform.clock.now())
     tags = context.run.tags
+    if context.retry_number == 0:
+        _request(platform, phase, keys, tags, tags.get(SCOPE_TAG, context.run.run_id))
     if REFRESH_TAG in tags and context.retry_number == 0:
         stale_before = platform.clock.now() - platform.settings.refresh_after
         platform.ledger.work.expire(
             phase, keys, stale_before, platform.clock.now(), code_version=CODE_VERSIONS[phase]
         )
-    if DUE_ONLY_TAG not in tags and context.retry_number == 0:
+    is_now = DUE_ONLY_TAG not in tags or is_by_person(tags)
+    if is_now and context.retry_number == 0:
         platform.ledger.work.make_due(phase, keys)
+
+
+def _request(
+    platform: Platform, phase: Phase, keys: Sequence[str], tags: Mapping[str, str], scope: str
+) -> None:
+    """Note that the batches are wanted: what this run leaves is then healed by itself.
+
+    A person who starts a run means it, whatever was cancelled or given up before.
+    """
+    requests, now = platform.ledger.requests, platform.clock.now()
+    ask = requests.ask_by_person if is_by_person(tags) else requests.ask
+    ask(keys, [phase], scope=scope, now=now)
+
+
+def is_by_person(tags: Mapping[str, str]) -> bool:
+    """Whether a person began the run: also by "re-execute" of a run that healing had begun, which
+    takes over its tags. Dagster's own retries do too, and count them."""
+    if PARENT_RUN_TAG in tags:
+        return RETRY_NUMBER_TAG not in tags
+    return DUE_ONLY_TAG not in tags and REFRESH_TAG not in tags
+
+
+def record_settled(
+    log: PartitionLog,
+    platform: Platform,
+    phase: Phase,
+    upstream: Upstream,
+    key: str,
+    tally: Tally,
+    seconds: float | None = None,
+) -> None:
+    """Log a settled partition of a fetching phase: its artifact, and what the checks say.
+
+    Args:
+        seconds: How long the run took for it; None where no run did.
+    """
+    asset = ASSET_OF[phase]
+    written = platform.artifacts.write_phase(phase, key)
+    tags = upstream.tags(
+        key, data_version=written.artifact.data_version, code_version=CODE_VERSIONS[phase]
+    )
+    root = platform.store.root
+    metadata = reporting.phase_metadata(tally, seconds, written.credits)
+    found = pq.read_schema(root / written.artifact.path)
+    column, least = EXPECTED[phase]
+    log.record(
+        key,
+        reporting.materialization(asset, key, written, tags, metadata, str(root)),
+        (
+            reporting.settled_check(asset, key, tally),
+            reporting.filled_check(asset, key, written.fill, column, least),
+            reporting.schema_check(asset, key, found, SCHEMAS[phase]),
+        ),
+    )
 
 
 class _Recorder:
@@ -102,6 +161,7 @@ class _Recorder:
         self, context: AssetExecutionContext, pipeline: PipelineResource, phase: Phase
     ) -> None:
         self._context = context
+        self._log = PartitionLog.of_run(context)
         self._pipeline = pipeline
         self._platform = pipeline.platform
         self._phase = phase
@@ -117,31 +177,11 @@ class _Recorder:
         # out by itself, and ends in order.
         if self._platform.ledger.workers.is_process_buried():
             return
-        written = self._platform.artifacts.write_phase(self._phase, event.key)
-        tags = self._upstream.tags(
-            event.key,
-            data_version=written.artifact.data_version,
-            code_version=CODE_VERSIONS[self._phase],
-        )
         seconds, self._since = time.monotonic() - self._since, time.monotonic()
-        root = str(self._platform.store.root)
-        metadata = reporting.phase_metadata(event.tally, seconds, written.credits)
-        log_partition(
-            self._context,
-            event.key,
-            reporting.materialization(self._asset, event.key, written, tags, metadata, root),
-            self._checks(event, written),
+        record_settled(
+            self._log, self._platform, self._phase, self._upstream, event.key, event.tally, seconds
         )
         self._pipeline.logged.add((self._asset, event.key))
-
-    def _checks(self, event: BatchSettled, written: Written) -> Sequence[AssetCheckEvaluation]:
-        found = pq.read_schema(self._platform.store.root / written.artifact.path)
-        column, least = EXPECTED[self._phase]
-        return (
-            reporting.settled_check(self._asset, event.key, event.tally),
-            reporting.filled_check(self._asset, event.key, written.fill, column, least),
-            reporting.schema_check(self._asset, event.key, found, SCHEMAS[self._phase]),
-        )
 
     def conclude(self, ended: PassEnded, since: float) -> None:
         """Log what went wrong since the pass began, and raise where something stays unsettled.
@@ -160,7 +200,7 @@ class _Recorder:
             return
         for key, tally in sorted(ended.unsettled.items()):
             check = reporting.settled_check(self._asset, key, tally)
-            log_partition(self._context, key, None, [check])
+            self._log.record(key, None, [check])
         total = sum_up(ended.unsettled.values())
         examples = work.examples(self._phase, sorted(ended.unsettled))
         settings, now = self._platform.settings, self._platform.clock.now()

@@ -55,13 +55,14 @@ def materialization(
     )
 
 
-def phase_metadata(tally: Tally, seconds: float, credits: float) -> dict[str, Any]:
+def phase_metadata(tally: Tally, seconds: float | None, credits: float) -> dict[str, Any]:
     """Counts of a batch by state and kind."""
+    spent = {} if seconds is None else {"seconds": round(seconds, 2)}
     return {
         "domains": tally.total,
         "states": MetadataValue.json({s.value: n for s, n in sorted(tally.states.items())}),
         "kinds": MetadataValue.json(dict(sorted(tally.kinds.items()))),
-        "seconds": round(seconds, 2),
+        **spent,
         "credits": credits,
     }
 

@@ -49,14 +49,11 @@ def _refresh(name: str, phase: Phase, cron: str) -> ScheduleDefinition:
 
 
 def _stale_batches(phase: Phase) -> set[str]:
-    platform = Platform.open(load_settings())
-    try:
+    with Platform.opened(load_settings()) as platform:
         stale_before = platform.clock.now() - platform.settings.refresh_after
         return platform.ledger.work.stale_batches(
             phase, stale_before, code_version=CODE_VERSIONS[phase]
         )
-    finally:
-        platform.close()
 
 
 refresh_companies = _refresh("refresh_companies", Phase.COMPANY_ENRICHMENT, "0 2 * * *")

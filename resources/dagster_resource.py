@@ -24,13 +24,17 @@ class PipelineResource(ConfigurableResource):  # type: ignore[type-arg]
     _logged: set[tuple[str, str]] = PrivateAttr(default_factory=set)
 
     @contextmanager
-    def yield_for_execution(self, context: InitResourceContext) -> Iterator[Any]:  # noqa: ARG002
-        self._platform = Platform.open(load_settings())
-        self._platform.store.sweep(self._platform.clock.now())
+    def yield_for_execution(self, context: InitResourceContext) -> Iterator[Any]:
+        platform = self._platform = Platform.open(load_settings())
+        run_id = context.run_id
+        # Who works on the run: Dagster does not tell, and a dead one must be known as dead.
+        if run_id is not None:
+            platform.ledger.runs.begin(run_id, platform.clock.now())
+        platform.store.sweep(platform.clock.now())
         try:
             yield self
         finally:
-            self._platform.close()
+            platform.close()
             self._platform = None
 
     @property

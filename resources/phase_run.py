@@ -21,7 +21,7 @@ from resources.adapters.ledger.calls import Budget
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.network import NetworkCheck
 from resources.adapters.provider_gateway import CallPolicy, ProviderGateway
-from resources.adapters.providers.registry import build_providers, limits_of
+from resources.adapters.providers.registry import build_providers, is_required, limits_of
 from resources.adapters.robots import Robots
 from resources.adapters.site_visit import CODE_VERSION as SCRAPING_VERSION
 from resources.adapters.site_visit import SiteVisit
@@ -37,6 +37,7 @@ from resources.core.ports import Clock, PhaseWork
 from resources.core.provider_chain import ChainLink
 from resources.core.retry import RetryPolicy
 from resources.core.rounds import RoundPolicy
+from resources.core.run_events import BROKEN_OFF
 
 CODE_VERSIONS = {
     Phase.COMPANY_ENRICHMENT: ENRICHMENT_VERSION,
@@ -72,11 +73,11 @@ async def phase_events(
 ) -> AsyncIterator[Event]:
     """Work through the batches on the running loop; see `BatchRunner.run`."""
     settings, ledger, clock = parts.settings, parts.ledger, parts.clock
-    ledger.workers.end_of_process(clock.now(), "broken off", run_id)
+    ledger.workers.end_of_process(clock.now(), BROKEN_OFF, run_id)
     ledger.workers.bury_dead(clock.now())
     worker_id = ledger.workers.begin(phase, run_id, clock.now())
     async with AsyncExitStack() as stack:
-        commits = CommitQueue(ledger.database, settings.checkpoint_interval, worker_id)
+        commits = CommitQueue(ledger.database, settings.checkpoint_interval, worker_id, clock)
         stack.callback(commits.close)
         agent = user_agent(settings.fetch, parts.version)
         session = await stack.enter_async_context(
@@ -95,7 +96,9 @@ async def phase_events(
             )
         else:
             client = guarded_client(settings.fetch, session, agent)
-            budget = Budget(scope, settings.max_credits)
+            # The limit is that of the invocation that began it, whoever goes on with its work.
+            limit = ledger.budgets.limit_of(scope, settings.max_credits, clock.now())
+            budget = Budget(scope, limit)
             work = _enrichment(parts, client, commits, gate, budget, worker_id, random)
         runner = BatchRunner(
             work,
@@ -111,6 +114,7 @@ async def phase_events(
             ),
             classify,
             notices=gate.drain_notices,
+            waits_until=gate.waits_until,
         )
         events = runner.run(batch_keys)
         try:
@@ -120,9 +124,9 @@ async def phase_events(
             await events.aclose()  # type: ignore[attr-defined]
 
 
-def _gate(parts: Parts, commits: CommitQueue, worker_id: str) -> CallGate:
-    settings = parts.settings
-    policy = BreakerPolicy(
+def breaker_policy(settings: Settings) -> BreakerPolicy:
+    """When breakers open and for how long."""
+    return BreakerPolicy(
         threshold=settings.circuit_breaker_threshold,
         timeout_s=settings.circuit_breaker_timeout,
         window_s=settings.circuit_breaker_window,
@@ -130,6 +134,11 @@ def _gate(parts: Parts, commits: CommitQueue, worker_id: str) -> CallGate:
         minimum_calls=settings.circuit_breaker_minimum_calls,
         probe_s=CALLS_IN_A_PROBE * settings.fetch.total_timeout,
     )
+
+
+def _gate(parts: Parts, commits: CommitQueue, worker_id: str) -> CallGate:
+    settings = parts.settings
+    policy = breaker_policy(settings)
     network = NetworkCheck(settings.fetch, parts.clock)
     return CallGate(parts.ledger, commits, network, parts.clock, policy, worker_id, settings.fetch)
 
@@ -148,7 +157,7 @@ def _enrichment(
     links = []
     for provider in build_providers(settings, client, parts.clock, gate):
         own = getattr(settings.providers, provider.name)
-        is_required = provider.is_paid if own.is_required is None else own.is_required
+        is_needed = is_required(settings, provider.name)
         gateway = ProviderGateway(
             provider,
             parts.ledger,
@@ -161,12 +170,12 @@ def _enrichment(
                 fresh_s=settings.refresh_after,
                 credits_each=1.0 if provider.is_paid else 0.0,
                 patience_s=SHARE_OF_A_DOMAINS_TIME * settings.fetch.domain_timeout,
-                is_required=is_required,
+                is_required=is_needed,
             ),
             budget,
             worker_id,
             random,
         )
         gateways[provider.name] = gateway
-        links.append(ChainLink(provider.name, is_required, is_paid=provider.is_paid))
+        links.append(ChainLink(provider.name, is_needed, is_paid=provider.is_paid))
     return Enrichment(links, gateways, frozenset(settings.wanted_fields), ENRICHED_AT_A_TIME)

@@ -6,6 +6,7 @@ Dagster's assets and the command line call this; it knows neither of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from resources.adapters import log_redaction
@@ -46,6 +47,19 @@ class Platform:
         remember(settings.secrets())
         log_redaction.install()
         return cls(settings, open_ledger(settings), Store(settings.home / "store"), SystemClock())
+
+    @classmethod
+    @contextmanager
+    def opened(cls, settings: Settings) -> Iterator[Platform]:
+        """Open for a while.
+
+        Raises: as `open` does.
+        """
+        platform = cls.open(settings)
+        try:
+            yield platform
+        finally:
+            platform.close()
 
     def close(self) -> None:
         self.ledger.close()

@@ -66,18 +66,25 @@ class ProfileBuilder:
 
     def stale(self, batch_keys: Sequence[str]) -> list[str]:
         """Those batches whose profiles are missing, or older than what has settled since."""
+        return list(self.stale_fingerprints(batch_keys))
+
+    def stale_fingerprints(self, batch_keys: Sequence[str]) -> dict[str, str]:
+        """The same, in order, each with what it would be built from."""
         tallies = {phase: self._ledger.work.tallies(phase, batch_keys) for phase in INPUTS}
         built = self._ledger.artifacts.of_asset(ASSET)
-        return [
-            key
-            for key in batch_keys
-            if any(tallies[phase][key].settled for phase in INPUTS)
-            and (
-                key not in built
-                or built[key].fingerprint != _fingerprint(tallies, key)
-                or not self._store.exists(built[key].path)
+        found = {}
+        for key in batch_keys:
+            if not any(tallies[phase][key].settled for phase in INPUTS):
+                continue
+            fingerprint = _fingerprint(tallies, key)
+            is_current = (
+                key in built
+                and built[key].fingerprint == fingerprint
+                and self._store.exists(built[key].path)
             )
-        ]
+            if not is_current:
+                found[key] = fingerprint
+        return found
 
     def build(self, batch_key: str) -> BuiltProfiles:
         """Build and write the profiles of one batch, from what is settled when they are written."""

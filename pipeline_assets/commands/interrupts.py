@@ -7,11 +7,14 @@ that a stop that was asked for is always seen; what does not end in time by itse
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
 
 GRACE_S = 3.0
 EXIT_CODE = 130
@@ -22,7 +25,8 @@ class Interrupts:
     """Watches for signals that mean "stop". Use in the main thread, as a context manager.
 
     Args:
-        give_back: Called before the process is ended the hard way: releases its claims.
+        give_back: Called once a stop was asked for, when all has ended by itself or before the
+            process is ended the hard way: releases its claims, and tells who wanted it so.
         message: What to say then.
     """
 
@@ -45,6 +49,10 @@ class Interrupts:
         self._finished.set()
         signal.set_wakeup_fd(-1)
         os.close(self._writer)
+        if self.requested.is_set():
+            # With the ledger away nothing is to be told: then it ends as after a kill.
+            with contextlib.suppress(SQLAlchemyError):
+                self._give_back()
 
     def _watch(self) -> None:
         while data := os.read(self._reader, 64):

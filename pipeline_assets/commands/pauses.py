@@ -13,7 +13,6 @@ from typing import Any
 from rich.console import Console
 
 from pipeline_assets.commands.wording import iso, many, safe, span, until
-from resources.adapters.ledger.breakers import BreakerChange
 from resources.adapters.permit import SITE_PREFIX
 from resources.core.breaker import Breaker, BreakerPolicy, Status, sentence
 from resources.platform import Platform
@@ -21,7 +20,6 @@ from resources.platform import Platform
 EXAMPLES = 5
 MOST_CHANGES = 10
 # Of one endpoint, to find when it was last well: a failed probe is two changes.
-_CHANGES_LOOKED_AT = 200
 _MOST_CHARS = 500
 
 
@@ -119,22 +117,11 @@ def _not_closed(platform: Platform) -> tuple[list[_Paused], dict[str, Breaker]]:
         if key.startswith(SITE_PREFIX)
     }
     providers = [
-        _Paused(key, breaker, _since(key, breaker, platform))
+        _Paused(key, breaker, ledger.open_since(key, breaker.opened_at))
         for key, breaker in found.items()
         if not key.startswith(SITE_PREFIX)
     ]
     return providers, sites
-
-
-def _since(endpoint: str, breaker: Breaker, platform: Platform) -> float:
-    """When calls to it were stopped; a probe that failed since then does not count."""
-    changes = platform.ledger.breakers.changes(prefix=endpoint, limit=_CHANGES_LOOKED_AT)
-    stopped = [change.at for change in changes if _is_stop(change, endpoint)]
-    return stopped[0] if stopped else breaker.opened_at
-
-
-def _is_stop(change: BreakerChange, endpoint: str) -> bool:
-    return change.endpoint == endpoint and change.old is Status.CLOSED
 
 
 def _asked_to_wait(platform: Platform, now: float) -> list[Mapping[str, Any]]:

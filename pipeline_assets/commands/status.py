@@ -25,6 +25,7 @@ from pipeline_assets.commands.groups import (
     states_of,
     waits,
 )
+from pipeline_assets.commands.healing_status import healing_json, show_healing
 from pipeline_assets.commands.opening import list_names, opened
 from pipeline_assets.commands.pauses import pauses_json, show_pauses
 from pipeline_assets.commands.progress import Reach
@@ -67,6 +68,7 @@ def _status_json(platform: Platform, names: Sequence[str]) -> dict[str, Any]:
         ],
         "providers": reading_of(platform).call_totals(),
         **pauses_json(platform),
+        "healing": healing_json(platform),
         "outputs": places_of(platform),
     }
 
@@ -128,6 +130,7 @@ def _show_status(platform: Platform, names: Sequence[str]) -> None:
             soft_wrap=True,
         )
     show_pauses(out, platform)
+    show_healing(out, platform)
     _show_spending(out, reading_of(platform).call_totals())
     for kind, path in places_of(platform).items():
         if kind in {"csv", "parquet", "home"}:

@@ -62,6 +62,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Networks = Annotated[
     tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_words)
 ]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
 PROVIDERS = ("pdl", "wikidata", "rdap")
 
 
@@ -224,6 +225,35 @@ class Settings(BaseSettings):
     circuit_breaker_minimum_calls: int = Field(
         20, ge=1, description="Calls in the window before their failure rate counts."
     )
+    stuck_after: float = Field(
+        1800,
+        ge=5,
+        description="Seconds without a committed state, call or event before a run counts as "
+        "stuck; counted from the end of what it waits for on purpose.",
+    )
+    recovery_interval: float = Field(
+        300, ge=1, description="Seconds between two looks for stuck runs."
+    )
+    heal_interval: float = Field(
+        60, ge=1, description="Seconds between two looks for unfinished batches."
+    )
+    inbox: str | None = Field(
+        None,
+        description="Folder or fsspec address (s3://bucket/in) whose files are taken in as lists. "
+        "Unset: HOME/inbox.",
+    )
+    alert_urls: Secrets = Field(
+        (), description="Where alerts go, by comma: Apprise URLs such as slack://… or mailto://…."
+    )
+    alert_link: str = Field(
+        "http://127.0.0.1:3000", description="Address of Dagster's UI, as alerts name it."
+    )
+    alert_interval: float = Field(
+        1800, ge=0, description="Seconds between two messages about the same kind of trouble."
+    )
+    breaker_alert_after: float = Field(
+        900, ge=0, description="Seconds a provider's breaker is open before an alert is sent."
+    )
     lease: float = Field(
         60, ge=3, le=3600, description="Seconds a worker's claims last without a beat."
     )
@@ -267,6 +297,7 @@ class Settings(BaseSettings):
         """All secret values, for the redaction filter."""
         sections = (self.providers.pdl, self.providers.wikidata, self.providers.rdap)
         found = [section.api_key.get_secret_value() for section in sections if section.api_key]
+        found += [url.get_secret_value() for url in self.alert_urls]
         if self.database_url is not None:
             _, _, rest = self.database_url.get_secret_value().partition("://")
             credentials, at, _ = rest.rpartition("@")

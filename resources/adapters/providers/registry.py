@@ -86,6 +86,22 @@ def build_providers(
     return providers
 
 
+def is_required(settings: Settings, name: str) -> bool:
+    """Whether a domain waits until this provider has answered: paid ones unless said otherwise."""
+    own: ProviderSettings = getattr(settings.providers, name)
+    return name in PAID if own.is_required is None else own.is_required
+
+
+def required_providers(settings: Settings) -> list[str]:
+    """Providers of the chain that can be used, and that domains wait for."""
+    return [
+        name
+        for name in settings.chain
+        if is_required(settings, name)
+        and (name not in PAID or getattr(settings.providers, name).api_key is not None)
+    ]
+
+
 def paid_providers(settings: Settings) -> list[str]:
     """Paid providers of the chain that have a key, and so may cost money."""
     return [

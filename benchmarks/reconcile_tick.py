@@ -1,0 +1,171 @@
+"""How long one reconciliation takes over many partitions, some of them unfinished here and there.
+
+    python -m benchmarks.reconcile_tick --batches 10000 --scattered 500
+
+Ledger and Dagster instance are real and lie in a temporary folder: all batches are settled and
+materialised but the scattered ones, of which each holds a domain that is due. Only the tick is
+timed: everything that the sensor does but asking the daemon for the runs. The first tick is cold,
+the others warm. Dagster's status queries are counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dagster import AssetKey, AssetMaterialization, DagsterInstance
+from sqlalchemy import Connection, insert
+
+from pipeline_assets.instance import open_instance
+from resources.adapters.ledger import schema
+from resources.artifact_writer import ASSET_OF
+from resources.core.config import load_settings
+from resources.core.models import FETCHING, Phase, State
+from resources.healing import PROFILES_CHECKED
+from resources.platform import Platform
+from sensors.reconciler import reconcile
+
+LIST = "many"
+ROWS_AT_ONCE = 50_000
+
+
+def fill_ledger(platform: Platform, batches: int, size: int, unfinished: set[int]) -> list[str]:
+    """Write settled batches straight into the tables; returns their keys."""
+    now = platform.clock.now() - 3600
+    platform.store.root.mkdir(parents=True, exist_ok=True)
+    (platform.store.root / "x").touch()
+    keys = [f"{LIST}-{number:05}" for number in range(1, batches + 1)]
+    with platform.ledger.database.write() as connection:
+        list_id = connection.execute(
+            insert(schema.lists).values(name=LIST, created_at=now)
+        ).inserted_primary_key[0]
+        _insert(
+            connection,
+            schema.batches,
+            (
+                {"key": key, "list_id": list_id, "number": n, "size": size, "created_at": now}
+                for n, key in enumerate(keys, 1)
+            ),
+        )
+        _insert(connection, schema.members, _members(keys, size, list_id))
+        for phase in FETCHING:
+            _insert(connection, schema.work, _work(keys, size, phase, unfinished, now))
+        fingerprint = "1/" + "/".join([f"{size}.{size}"] * 2)
+        _insert(
+            connection,
+            schema.artifacts,
+            (
+                {
+                    "asset": ASSET_OF[Phase.PROFILE_BUILD],
+                    "batch_key": key,
+                    "path": "x",
+                    "rows": size,
+                    "data_version": "x",
+                    "fingerprint": fingerprint,
+                    "at": now,
+                }
+                for key in keys
+            ),
+        )
+    platform.ledger.requests.ask(keys, FETCHING, scope="benchmark", now=now)
+    platform.ledger.watermarks.set(PROFILES_CHECKED, now + 1800)
+    return keys
+
+
+def _insert(connection: Connection, table: object, rows: Iterator[dict[str, object]]) -> None:
+    part: list[dict[str, object]] = []
+    for row in rows:
+        part.append(row)
+        if len(part) == ROWS_AT_ONCE:
+            connection.execute(insert(table), part)  # type: ignore[arg-type]
+            part = []
+    if part:
+        connection.execute(insert(table), part)  # type: ignore[arg-type]
+
+
+def _members(keys: Sequence[str], size: int, list_id: int) -> Iterator[dict[str, object]]:
+    for number, key in enumerate(keys):
+        for place in range(size):
+            line = number * size + place
+            yield {
+                "list_id": list_id,
+                "domain": f"company-{line}.example",
+                "batch_key": key,
+                "position": place,
+                "line": line,
+            }
+
+
+def _work(
+    keys: Sequence[str], size: int, phase: Phase, unfinished: set[int], now: float
+) -> Iterator[dict[str, object]]:
+    for number in range(len(keys)):
+        for place in range(size):
+            is_open = number in unfinished and place == 0 and phase is Phase.PAGE_SCRAPING
+            yield {
+                "phase": phase,
+                "domain": f"company-{number * size + place}.example",
+                "state": State.WAITING if is_open else State.SUCCEEDED,
+                "kind": "http_5xx" if is_open else None,
+                "rounds": int(is_open),
+                "revision": int(not is_open),
+                "settled_at": None if is_open else now,
+                "updated_at": now,
+            }
+
+
+def fill_dagster(instance: DagsterInstance, keys: Sequence[str], unfinished: set[int]) -> None:
+    """Record every partition as materialised but the unfinished ones of the pages."""
+    instance.add_dynamic_partitions("batches", list(keys))
+    for phase in Phase:
+        for number, key in enumerate(keys):
+            if phase is Phase.PAGE_SCRAPING and number in unfinished:
+                continue
+            instance.report_runless_asset_event(
+                AssetMaterialization(AssetKey(ASSET_OF[phase]), partition=key)
+            )
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[tuple[Platform, DagsterInstance]]:
+    """A ledger and an instance in a folder of their own."""
+    os.environ["PIPELINE_HOME"] = str(home)
+    os.environ["PIPELINE_FETCH__CONNECT_TO"] = "127.0.0.1:1"
+    settings = load_settings()
+    with Platform.opened(settings) as platform, open_instance(settings) as instance:
+        yield platform, instance
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batches", type=int, default=10_000)
+    parser.add_argument("--size", type=int, default=50)
+    parser.add_argument("--scattered", type=int, default=500)
+    parser.add_argument("--ticks", type=int, default=5)
+    arguments = parser.parse_args()
+    step = max(1, arguments.batches // max(1, arguments.scattered))
+    unfinished = set(list(range(0, arguments.batches, step))[: arguments.scattered])
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        opened(Path(folder)) as (platform, instance),
+    ):
+        keys = fill_ledger(platform, arguments.batches, arguments.size, unfinished)
+        fill_dagster(instance, keys, unfinished)
+        seconds = []
+        for _ in range(arguments.ticks):
+            began_at = time.perf_counter()
+            found = reconcile(instance, platform, is_advice=False)
+            seconds.append(time.perf_counter() - began_at)
+    print(f"{arguments.batches} partitions, {len(unfinished)} unfinished: {found.sentence}")
+    print(f"cold {seconds[0]:.2f} s, warm {min(seconds[1:]):.2f} to {max(seconds[1:]):.2f} s")
+    print(json.dumps({"partitions": arguments.batches, "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What is wrong now, as troubles that alerts are made of: found by a reconciliation, told once.
+
+Which troubles there are is here; when a message goes out, and how many, is in `core/alerting`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from resources.alerts import tell
+from resources.core.alerting import ALL_TOPICS, Topic, Trouble
+from resources.core.errors import FailureKind
+from resources.core.models import Phase
+from resources.core.recovery import MOST_FRUITLESS_RUNS, Action
+from resources.directory import ASSET as DIRECTORY
+from resources.healing import Healer, Healing
+from resources.platform import Platform
+
+# Our own trouble, that no other side is to blame for.
+_LOCAL = (FailureKind.LOCAL_NETWORK, FailureKind.STORE)
+
+
+def tell_of(platform: Platform, healing: Healing, repaired: Sequence[str]) -> list[str]:
+    """Send what is new or over. Returns what kept a message from going out, in words.
+
+    Args:
+        repaired: Runs that were closed, a sentence each.
+    """
+    events = [Trouble(Topic.RUN_REPAIRED, sentence[:80], sentence) for sentence in repaired]
+    troubles = [*_of_batches(healing), *_of_breakers(platform)]
+    now = platform.clock.now()
+    # Silence is for another process to notice: whoever ticks is not silent.
+    about = ALL_TOPICS - {Topic.SILENT}
+    return tell(platform.ledger, platform.settings, troubles, events, now, about=about)
+
+
+def _of_batches(healing: Healing) -> list[Trouble]:
+    given_up: Counter[Phase] = Counter()
+    persons: Counter[tuple[Phase, str]] = Counter()
+    local: Counter[str] = Counter()
+    reasons: dict[Phase, str] = {}
+    for (phase, key), verdict in healing.verdicts.items():
+        match verdict.action:
+            case Action.GIVEN_UP:
+                given_up[phase] += 1
+                reasons.setdefault(phase, f"{key}: {verdict.reason}")
+            case Action.PERSON:
+                persons[phase, verdict.kind or "unknown"] += 1
+            case _ if verdict.attempts >= MOST_FRUITLESS_RUNS:
+                for kind in _LOCAL:
+                    local[kind] += bool(healing.standings[phase, key].work.kinds.get(kind))
+    found = [
+        Trouble(
+            Topic.NO_PROGRESS,
+            phase,
+            f"{phase}: automatic runs bring nothing in {count} batches and have ended "
+            f"(such as {reasons[phase]}). `pipeline failures` says why; a run that you start, or "
+            "`pipeline retry --batch KEY`, goes on.",
+            count,
+        )
+        for phase, count in given_up.items()
+    ]
+    if healing.is_directory_given_up:
+        found.append(
+            Trouble(
+                Topic.NO_PROGRESS,
+                DIRECTORY,
+                f"{DIRECTORY}: automatic runs fail to write it and have ended. Their log says why; "
+                "a run that you start, or new profiles, go on.",
+            )
+        )
+    found += [
+        Trouble(
+            Topic.NEEDS_PERSON,
+            f"{phase} {kind}",
+            f"{phase}: {count} batches wait for a person ({kind}). Set it right, then "
+            f"`pipeline retry --kind {kind}`.",
+            count,
+        )
+        for (phase, kind), count in persons.items()
+    ]
+    found += [
+        Trouble(
+            Topic.LOCAL_TROUBLE,
+            kind,
+            f"{count} batches wait for our own side ({kind}) and are tried every few minutes; "
+            "`pipeline doctor` says what is wrong.",
+            count,
+        )
+        for kind, count in local.items()
+        if count
+    ]
+    return found
+
+
+def _of_breakers(platform: Platform) -> list[Trouble]:
+    """Providers that are away for long."""
+    now = platform.clock.now()
+    found = []
+    for name, breaker in Healer(platform).paused_providers().items():
+        since = platform.ledger.breakers.open_since(name, breaker.opened_at)
+        if now - since >= platform.settings.breaker_alert_after:
+            reason = breaker.reason.rstrip(".")
+            found.append(
+                Trouble(
+                    Topic.BREAKER_OPEN,
+                    name,
+                    f"Calls to {name} are paused for {(now - since) / 60:.0f} minutes so far: "
+                    f"{reason}. It is tried again by itself.",
+                )
+            )
+    return found

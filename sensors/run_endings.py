@@ -1,0 +1,147 @@
+"""How a run ended, in one word and one sentence, and what that means for its batches.
+
+A person's cancel holds them until a person wants them again; every other end heals. Asked by the
+run-status sensors at once, and by the reconciler for what they have missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from dagster import (
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    RunRecord,
+    RunsFilter,
+)
+
+from resources.core.run_recovery import RunEnding
+from resources.platform import Platform
+from sensors.dagster_state import DagsterState, RunTarget
+
+ENDED = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+WATERMARK = "run_endings_seen_until"
+# Runs whose end is written a little later than its time says, and clocks of several machines.
+OVERLAP_S = 120.0
+MOST_AT_ONCE = 500
+HELD = "cancelled by a person; `pipeline retry --batch KEY`, or a run that a person starts, goes on"
+# What ended through no decision of the run's own: its batches are due again at once.
+UNEXPECTED = (RunEnding.WORKER_DIED, RunEnding.STUCK, RunEnding.LIMIT)
+_ENDINGS = {DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
+_FAILURE_REASON = "dagster/failure_reason"
+_OF_LIMIT = "Canceling due to exceeding"
+_OF_DEATH = ("exited unexpectedly", "was interrupted", "crashed", "died", "is gone")
+
+
+def note_endings(state: DagsterState, platform: Platform, now: float) -> int:
+    """Note how all runs ended that ended since the last look. Returns how many were new."""
+    since = platform.ledger.watermarks.get(WATERMARK)
+    ended, new = _ended_since(state.instance, platform, max(0.0, since - OVERLAP_S))
+    note_runs(state, platform, new, now)
+    if ended:
+        newest = max(record.update_timestamp.timestamp() for record in ended)
+        platform.ledger.watermarks.set(WATERMARK, newest)
+    return len(new)
+
+
+def _ended_since(
+    instance: DagsterInstance, platform: Platform, since: float
+) -> tuple[Sequence[RunRecord], list[RunRecord]]:
+    """Runs that ended since then, oldest first; all of them, and those not noted yet."""
+    most = MOST_AT_ONCE
+    while True:
+        ended = instance.get_run_records(
+            RunsFilter(statuses=list(ENDED), updated_after=datetime.fromtimestamp(since, UTC)),
+            limit=most,
+            ascending=True,
+            order_by="update_timestamp",
+        )
+        known = platform.ledger.runs.known_endings([one.dagster_run.run_id for one in ended])
+        new = [one for one in ended if one.dagster_run.run_id not in known]
+        # More may have ended at one time than are looked at: a cancelled backfill has thousands.
+        if new or len(ended) < most:
+            return ended, new
+        most *= 4
+
+
+def note_runs(
+    state: DagsterState, platform: Platform, records: Iterable[RunRecord], now: float
+) -> None:
+    """Note how these runs ended, each once, and let or hold their batches."""
+    for record in records:
+        run = record.dagster_run
+        ending, reason = how_it_ended(state.instance, platform, run)
+        ended_at = record.end_time or record.update_timestamp.timestamp()
+        note(platform, state.target_of(run), ending, reason, now, ended_at=ended_at)
+
+
+def note(
+    platform: Platform,
+    target: RunTarget,
+    ending: RunEnding,
+    reason: str,
+    now: float,
+    *,
+    ended_at: float,
+) -> None:
+    """Note how one run ended, and let or hold its batches; nothing where that is noted already.
+
+    Args:
+        ended_at: Epoch seconds; what a person has wanted anew since then is not held.
+    """
+    run_id, ledger = target.run.run_id, platform.ledger
+    # Both or nothing: a run whose end is noted is not looked at again.
+    with ledger.database.write():
+        if not ledger.runs.note_ending(run_id, ending, reason, now):
+            return
+        for phase in target.phases:
+            ledger.requests.note_run_ended(
+                target.keys,
+                phase,
+                run_id,
+                now=now,
+                held_reason=HELD if ending is RunEnding.CANCELLED_BY_USER else None,
+                is_due=ending in UNEXPECTED,
+                ended_at=ended_at,
+            )
+
+
+def how_it_ended(
+    instance: DagsterInstance, platform: Platform, run: DagsterRun
+) -> tuple[RunEnding, str]:
+    """What ended a run that failed or was cancelled, and the words that Dagster has for it."""
+    signs = platform.ledger.runs.signs([run.run_id]).get(run.run_id)
+    if signs is not None and signs.interrupted:
+        return RunEnding.CANCELLED_BY_USER, "A person ended the command that ran it."
+    messages = _messages(instance, run.run_id, _ENDINGS)
+    reason = messages[-1] if messages else ""
+    if is_over_its_limit(instance, run):
+        return RunEnding.LIMIT, reason
+    if run.status is DagsterRunStatus.CANCELED:
+        return RunEnding.CANCELLED_BY_USER, reason
+    is_dead = run.tags.get(_FAILURE_REASON) in {"UNEXPECTED_TERMINATION", "RUN_EXCEPTION"}
+    if is_dead or any(word in reason for word in _OF_DEATH):
+        return RunEnding.WORKER_DIED, reason
+    return RunEnding.FAILED, reason
+
+
+def is_over_its_limit(instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Whether Dagster, and no person, asked a run to end: it took longer than it may."""
+    return any(
+        _OF_LIMIT in message
+        for message in _messages(instance, run.run_id, {DagsterEventType.RUN_CANCELING})
+    )
+
+
+def _messages(
+    instance: DagsterInstance, run_id: str, kinds: set[DagsterEventType]
+) -> Sequence[str]:
+    logs = instance.get_records_for_run(run_id, of_type=kinds)
+    return [
+        event.message or ""
+        for record in logs.records
+        if (event := record.event_log_entry.dagster_event) is not None
+    ]

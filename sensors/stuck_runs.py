@@ -1,0 +1,59 @@
+"""stuck_runs: ends runs that make no progress any more, and reports those whose worker is gone."""
+
+from __future__ import annotations
+
+from dagster import (
+    DefaultSensorStatus,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SkipReason,
+    sensor,
+)
+
+from pipeline_assets.jobs import take_in
+from resources.core.config import Settings, load_settings
+from resources.platform import Platform
+from sensors.dagster_state import DagsterState
+from sensors.run_repair import process_began_at, repair_runs
+
+NAME = "stuck_runs"
+
+
+def interval_s(settings: Settings) -> float:
+    """Seconds between two looks: often enough to notice soon after `stuck_after`."""
+    return min(settings.recovery_interval, max(5.0, settings.stuck_after / 2))
+
+
+def build_stuck_runs(settings: Settings) -> SensorDefinition:
+    """The sensor, with the interval that the settings say."""
+
+    @sensor(
+        name=NAME,
+        job=take_in,
+        minimum_interval_seconds=round(interval_s(settings)),
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Finds runs without a committed state, a call or an event for "
+        "PIPELINE_STUCK_AFTER seconds, ends their worker and reports them as failed.",
+    )
+    def stuck_runs(context: SensorEvaluationContext) -> SkipReason:
+        with Platform.opened(load_settings()) as platform:
+            is_advice = not platform.settings.enable_auto_recovery
+            targets = DagsterState(context.instance).under_way()
+            now = platform.clock.now()
+            found = repair_runs(
+                context.instance,
+                platform,
+                targets,
+                now,
+                is_advice=is_advice,
+                server_began_at=process_began_at(),
+            )
+            closed = len(found) if is_advice else sum(one.is_done for one in found)
+            verb = "would be" if is_advice else "were"
+            said = f"{len(targets)} runs are under way; {closed} {verb} closed"
+            for one in found:
+                context.log.warning(f"run {one.run_id}: {one.verdict.reason}")
+            platform.ledger.ticks.note(NAME, interval_s(settings), said, now)
+            return SkipReason(said)
+
+    return stuck_runs

@@ -1,0 +1,482 @@
+"""The reconciler: what it asks for, and what it leaves, on a real instance and a real ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import AssetKey, DagsterInstance, DagsterRunStatus, DefaultSensorStatus
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.remote_origin import RemotePartitionSetOrigin
+
+from pipeline_assets.company_profiles import company_profiles
+from pipeline_assets.partitions import BATCHES
+from pipeline_assets.recording import DUE_ONLY_TAG, SCOPE_TAG
+from resources.artifact_writer import ASSET_OF
+from resources.core.alerting import Topic
+from resources.core.config import load_settings
+from resources.core.models import Phase
+from resources.core.recovery import COOL_DOWN_S, LONGEST_COOL_DOWN_S, MOST_FRUITLESS_RUNS, Action
+from resources.healing import Healer
+from resources.phase_run import breaker_policy
+from resources.troubles import tell_of
+from sensors.dagster_state import DagsterState
+from sensors.directory_runs import VERSION_TAG
+from sensors.heal_batches import NAME, build_heal_batches
+from sensors.reconciler import REASON_TAG, REPAIRS_TAG
+from tests.support.healing import (
+    ENRICHMENT,
+    FETCHING,
+    PROFILES,
+    REPOSITORY,
+    SCRAPING,
+    HealingHome,
+    healing_home,
+    ranges,
+)
+
+NEVER_STARTED = (DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED)
+UNDER_WAY = (*NEVER_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED)
+PAGES = ASSET_OF[SCRAPING]
+DIRECTORY = "company_directory"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HealingHome]:
+    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PIPELINE_PROVIDERS__PDL__API_KEY", "key")
+    with healing_home(tmp_path) as home:
+        yield home
+
+
+# -- what is asked for ----------------------------------------------------------------------------
+
+
+def test_the_sensor_runs_by_default(home: HealingHome) -> None:
+    assert build_heal_batches(load_settings()).default_status is DefaultSensorStatus.RUNNING
+
+
+def test_a_run_names_its_range_its_reason_its_limit_and_whose_work_it_goes_on_with(
+    home: HealingHome,
+) -> None:
+    home.ask(home.keys[:2], scope="invocation")
+    home.change_request(home.keys[1], last_run_id="an-older-run")
+    (request,) = home.sensor_tick().run_requests or ()
+    assert request.job_name == "scrape_pages"
+    assert ranges([request]) == [(home.keys[0], home.keys[1])]
+    assert request.tags[DUE_ONLY_TAG] == "true"
+    assert request.tags[SCOPE_TAG] == "invocation"
+    assert request.tags["dagster/priority"] == "-1"
+    assert request.tags[REASON_TAG] == "due in 2 batches: 4 pending"
+    assert request.tags[REPAIRS_TAG] == "an-older-run"
+    assert home.ledger.ticks.all()[NAME].note.startswith("batches: 2 due")
+
+
+def test_what_nobody_asked_for_is_not_begun(home: HealingHome) -> None:
+    assert home.sensor_tick().run_requests == []
+
+
+def test_neighbours_share_a_run_that_spans_what_is_settled_between_them(home: HealingHome) -> None:
+    home.ask(home.keys)
+    home.finish(home.keys[1:3])
+    home.finish(home.keys[4:])
+    assert ranges(home.tick(SCRAPING)) == [(home.keys[0], home.keys[3])]
+
+
+def test_a_run_never_spans_a_batch_that_somebody_has_in_hand(home: HealingHome) -> None:
+    home.ask(home.keys[:3])
+    home.run([home.keys[1]], status=DagsterRunStatus.QUEUED)
+    assert ranges(home.tick()) == [(home.keys[0],) * 2, (home.keys[2],) * 2]
+
+
+def test_batches_under_different_limits_of_credits_never_share_a_run(home: HealingHome) -> None:
+    home.ask(home.keys[:1], scope="one")
+    home.ask(home.keys[1:2], scope="other")
+    assert [plan.scope for plan in home.tick()] == ["one", "other"]
+
+
+def test_a_second_tick_with_no_run_in_between_asks_for_nothing(home: HealingHome) -> None:
+    home.ask(home.keys[:1])
+    assert len(home.sensor_tick().run_requests or ()) == 1
+    assert home.sensor_tick().run_requests == []
+    home.clock.advance(COOL_DOWN_S + 1)
+    (again,) = home.tick()
+    assert again.run_key.endswith(":2")
+
+
+# -- what is in somebody's hands ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", UNDER_WAY, ids=lambda status: status.value)
+def test_a_batch_that_a_run_is_about_is_left(home: HealingHome, status: DagsterRunStatus) -> None:
+    home.ask(home.keys[:2])
+    home.run(home.keys[:2], status=status)
+    assert home.tick() == []
+
+
+def test_a_run_over_a_single_partition_has_that_in_hand(home: HealingHome) -> None:
+    home.ask(home.keys[:2])
+    home.run(tags={"dagster/partition": home.keys[0]})
+    assert ranges(home.tick()) == [(home.keys[1],) * 2]
+
+
+def test_a_run_from_the_browser_has_the_assets_in_hand_that_it_names(home: HealingHome) -> None:
+    home.ask(home.keys[:1], FETCHING)
+    job = home.definitions.get_implicit_global_asset_job_def()
+    run = home.instance.create_run_for_job(
+        job.get_subset(asset_selection={AssetKey(PAGES)}),
+        tags={"dagster/partition": home.keys[0]},
+        status=DagsterRunStatus.STARTED,
+        asset_selection=frozenset({AssetKey(PAGES)}),
+    )
+    assert run.job_name == "__ASSET_JOB"
+    assert [plan.phase for plan in home.tick()] == [ENRICHMENT]
+
+
+@pytest.mark.parametrize("status", ["REQUESTED", "CANCELING", "FAILING"])
+def test_targets_of_an_active_backfill_are_left(home: HealingHome, status: str) -> None:
+    home.ask(home.keys, FETCHING)
+    backfill = PartitionBackfill.from_asset_partitions(
+        backfill_id="filling",
+        asset_graph=home.definitions.resolve_asset_graph(),
+        partition_names=home.keys[:4],
+        asset_selection=[AssetKey(PAGES)],
+        dynamic_partitions_store=home.instance,
+        all_partitions=False,
+        backfill_timestamp=home.clock.now(),
+        tags={},
+        title=None,
+        description=None,
+        run_config=None,
+    )
+    home.instance.add_backfill(backfill.with_status(BulkActionStatus[status]))
+    plans = home.tick()
+    assert ranges([plan for plan in plans if plan.phase is SCRAPING]) == [
+        (home.keys[4], home.keys[5])
+    ]
+    assert ranges([plan for plan in plans if plan.phase is ENRICHMENT]) == [
+        (home.keys[0], home.keys[5])
+    ]
+
+
+def test_targets_of_a_backfill_of_a_job_are_left(home: HealingHome) -> None:
+    home.ask(home.keys)
+    origin = RemotePartitionSetOrigin(
+        repository_origin=REPOSITORY, partition_set_name="scrape_pages_partition_set"
+    )
+    home.instance.add_backfill(
+        PartitionBackfill(
+            "filling",
+            BulkActionStatus.REQUESTED,
+            from_failure=False,
+            tags={},
+            backfill_timestamp=home.clock.now(),
+            partition_set_origin=origin,
+            partition_names=home.keys[:5],
+        )
+    )
+    assert ranges(home.tick()) == [(home.keys[5],) * 2]
+
+
+def test_what_a_living_command_drives_is_left_until_it_ends(home: HealingHome) -> None:
+    home.ask(home.keys[:1], scope="driven")
+    home.ledger.drivers.begin("driven", home.clock.now())
+    assert home.actions() == {home.keys[0]: Action.IN_HAND}
+    home.ledger.drivers.end("driven", home.clock.now())
+    assert len(home.tick()) == 1
+
+
+def test_what_a_worker_has_in_hand_is_left(home: HealingHome) -> None:
+    home.ask(home.keys[:1])
+    worker = home.ledger.workers.begin(SCRAPING, "a-run", home.clock.now())
+    now = home.clock.now()
+    home.ledger.work.claim(worker, SCRAPING, home.keys[:1], 100, now + 1, now)
+    assert home.actions() == {home.keys[0]: Action.IN_HAND}
+
+
+# -- what waits -----------------------------------------------------------------------------------
+
+
+def test_what_is_not_due_waits_until_it_is(home: HealingHome) -> None:
+    home.ask(home.keys[:1])
+    home.wait_for(home.keys[:1], "http_5xx", not_before=home.clock.now() + 100)
+    assert home.tick() == []
+    home.clock.advance(101)
+    assert len(home.tick()) == 1
+
+
+@pytest.mark.parametrize("kind", ["auth", "quota_exhausted"])
+def test_a_provider_that_needs_a_person_stops_the_whole_phase(home: HealingHome, kind: str) -> None:
+    home.ask(home.keys, FETCHING)
+    home.wait_for(home.keys[:1], kind, ENRICHMENT)
+    assert set(home.actions(ENRICHMENT).values()) == {Action.PERSON}
+    assert {plan.phase for plan in home.tick()} == {SCRAPING}
+
+
+def test_a_refresh_that_needs_a_person_stops_the_whole_phase_too(home: HealingHome) -> None:
+    home.ask(home.keys, [ENRICHMENT])
+    home.finish(home.keys[:1], ENRICHMENT)
+    home.set_work(home.keys[:1], ENRICHMENT, refresh_asked=1)
+    home.note_attempt(home.keys[:1], "auth", ENRICHMENT)
+    assert home.tick(ENRICHMENT) == []
+
+
+def test_spent_credits_stop_what_that_limit_holds_for(home: HealingHome) -> None:
+    home.ask(home.keys[:3], [ENRICHMENT], scope="spent")
+    home.ask(home.keys[3:], [ENRICHMENT], scope="rich")
+    home.wait_for(home.keys[:1], "budget_exhausted", ENRICHMENT)
+    assert ranges(home.tick()) == [(home.keys[3], home.keys[5])]
+
+
+def _open_breaker(home: HealingHome) -> float:
+    policy = breaker_policy(home.platform.settings)
+    for _ in range(policy.threshold):
+        breaker = home.ledger.breakers.failed(
+            "pdl", "HTTP 503", 0, "worker", home.clock.now(), policy
+        )
+    return breaker.retry_at
+
+
+def test_an_open_breaker_stops_its_phase_and_then_one_run_alone_finds_out(
+    home: HealingHome,
+) -> None:
+    home.ask(home.keys, FETCHING)
+    retry_at = _open_breaker(home)
+    assert {plan.phase for plan in home.tick()} == {SCRAPING}
+    home.clock.advance(retry_at - home.clock.now() + 1)
+    probes = [plan for plan in home.tick() if plan.phase is ENRICHMENT]
+    assert len(probes) == 1
+    home.launched(probes[0], DagsterRunStatus.QUEUED)
+    assert not [plan for plan in home.tick() if plan.phase is ENRICHMENT]
+
+
+# -- what brings nothing --------------------------------------------------------------------------
+
+
+def _fail_one(home: HealingHome) -> bool:
+    """Let one automatic run fail without bringing anything. Whether one was asked for."""
+    home.clock.advance(LONGEST_COOL_DOWN_S + 1)
+    plans = home.tick()
+    for plan in plans:
+        run = home.launched(plan, DagsterRunStatus.STARTED)
+        home.instance.report_run_failed(run, "Steps failed.")
+    return bool(plans)
+
+
+def test_three_runs_that_bring_nothing_are_enough_and_people_are_told_once(
+    home: HealingHome,
+) -> None:
+    home.ask(home.keys[:2])
+    assert [_fail_one(home) for _ in range(5)] == [True] * MOST_FRUITLESS_RUNS + [False] * 2
+    for _ in range(2):
+        tell_of(home.platform, home.look().healing, [])
+    assert [row.topic for row in home.alerts()] == [Topic.NO_PROGRESS]
+    assert set(home.actions().values()) == {Action.GIVEN_UP}
+
+
+def test_given_up_batches_are_healed_again_once_a_person_wants_them(home: HealingHome) -> None:
+    home.ask(home.keys[:1])
+    while _fail_one(home):
+        pass
+    home.ledger.requests.ask_by_person(
+        home.keys[:1], [SCRAPING], scope="person", now=home.clock.now()
+    )
+    assert _fail_one(home)
+
+
+def test_given_up_batches_are_healed_again_by_new_code(home: HealingHome) -> None:
+    home.ask(home.keys[:1])
+    while _fail_one(home):
+        pass
+    home.change_request(home.keys[0], code_version="of the code before")
+    assert _fail_one(home)
+
+
+def test_a_run_that_settles_something_begins_the_count_anew(home: HealingHome) -> None:
+    home.ask(home.keys[:1])
+    for number in range(2 * MOST_FRUITLESS_RUNS):
+        assert _fail_one(home), number
+        home.set_work(home.keys[:1], rounds=number + 1)
+
+
+def test_a_worker_that_dies_each_time_is_given_up_without_a_wait_in_between(
+    home: HealingHome,
+) -> None:
+    home.ask(home.keys[:1])
+    asked = 0
+    for _ in range(MOST_FRUITLESS_RUNS + 2):
+        for plan in home.tick():
+            asked += 1
+            run = home.launched(plan, DagsterRunStatus.STARTED)
+            home.instance.report_run_failed(run, "Run process exited unexpectedly.")
+    assert asked == MOST_FRUITLESS_RUNS
+
+
+# -- profiles and the directory -------------------------------------------------------------------
+
+
+def test_profiles_are_built_when_a_batch_has_settled_and_the_directory_after_them(
+    home: HealingHome,
+) -> None:
+    home.ask(home.keys[:2], FETCHING)
+    for phase in FETCHING:
+        home.finish(home.keys[:2], phase)
+    (plan,) = home.tick()
+    assert (plan.phase, plan.first, plan.last) == (PROFILES, home.keys[0], home.keys[1])
+    assert home.tick() == []  # asked for once
+    for key in home.keys[:2]:
+        home.platform.profiles.build(key)
+    home.record(home.keys[:2], PROFILES)
+    found = home.look()
+    assert (found.healing.plans, found.healing.is_directory_due) == ([], True)
+    home.platform.directory.write()
+    assert home.look().sentence == "everything requested is settled"
+
+
+def test_profiles_wait_while_their_batch_is_being_worked_on(home: HealingHome) -> None:
+    home.ask(home.keys[:1], FETCHING)
+    home.finish(home.keys[:1], ENRICHMENT)
+    home.run(home.keys[:1])
+    assert home.actions(PROFILES) == {home.keys[0]: Action.IN_HAND}
+
+
+def _stale_directory(home: HealingHome) -> None:
+    home.ask(home.keys[:1], FETCHING)
+    for phase in FETCHING:
+        home.finish(home.keys[:1], phase)
+    home.platform.profiles.build(home.keys[0])
+    home.record(home.keys[:1], PROFILES)
+
+
+def test_a_directory_that_cannot_be_written_is_given_up_and_told_of_once(home: HealingHome) -> None:
+    _stale_directory(home)
+    asked = 0
+    for _ in range(MOST_FRUITLESS_RUNS + 2):
+        home.clock.advance(LONGEST_COOL_DOWN_S + 1)
+        if home.look().healing.is_directory_due:
+            asked += 1
+            tags = {VERSION_TAG: home.platform.directory.version()}
+            run = home.run(asset=DIRECTORY, tags=tags)
+            home.instance.report_run_failed(run, "Steps failed.")
+    assert asked == MOST_FRUITLESS_RUNS
+    for _ in range(2):
+        tell_of(home.platform, home.look().healing, [])
+    assert [(row.topic, row.subject) for row in home.alerts()] == [(Topic.NO_PROGRESS, DIRECTORY)]
+
+
+def test_a_directory_run_that_failed_is_not_followed_by_one_at_every_tick(
+    home: HealingHome,
+) -> None:
+    _stale_directory(home)
+    request = (home.sensor_tick().run_requests or [])[0]
+    assert request.job_name == "write_directory"
+    run = home.run(asset=DIRECTORY, tags=request.tags)
+    home.instance.report_run_failed(run, "Steps failed.")
+    assert home.sensor_tick().run_requests == []
+
+
+def test_a_cancelled_directory_run_is_left_until_there_are_new_profiles(home: HealingHome) -> None:
+    _stale_directory(home)
+    tags = {VERSION_TAG: home.platform.directory.version()}
+    home.instance.report_run_canceled(home.run(asset=DIRECTORY, tags=tags))
+    home.clock.advance(LONGEST_COOL_DOWN_S + 1)
+    assert not home.look().healing.is_directory_due
+    home.settle(home.keys[:1])
+    home.platform.profiles.build(home.keys[0])
+    assert home.look().healing.is_directory_due == (
+        home.platform.directory.version() != tags[VERSION_TAG]
+    )
+
+
+# -- Dagster's record -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_failed", [True, False], ids=["failed", "missing"])
+def test_what_is_settled_is_put_right_in_dagster_without_a_run(
+    home: HealingHome, is_failed: bool
+) -> None:
+    home.ask(home.keys[:2])
+    if is_failed:
+        home.instance.report_run_failed(home.run(home.keys[:2]), "Steps failed.")
+    home.settle(home.keys[:2])
+    runs = home.instance.get_runs_count()
+    found = home.look()
+    assert sorted(found.mended) == [(SCRAPING, key) for key in home.keys[:2]]
+    assert home.instance.get_runs_count() == runs
+    assert DagsterState(home.instance).recorded(PAGES) == frozenset(home.keys[:2])
+    record = home.instance.fetch_materializations(AssetKey(PAGES), limit=1).records[0]
+    tags = record.asset_materialization.tags
+    assert {"dagster/data_version", "dagster/code_version"} <= set(tags)
+    again = home.look()
+    assert (again.mended, [p for p in again.healing.plans if p.phase is SCRAPING]) == ([], [])
+
+
+def test_partitions_that_dagster_does_not_know_are_added_first(home: HealingHome) -> None:
+    home.ask(home.keys)
+    for key in home.keys[2:]:
+        home.instance.delete_dynamic_partition(str(BATCHES.name), key)
+    assert ranges(home.tick()) == [(home.keys[0], home.keys[-1])]
+    assert list(home.instance.get_dynamic_partitions(str(BATCHES.name))) == home.keys
+
+
+# -- advice ---------------------------------------------------------------------------------------
+
+
+def test_switched_off_it_says_what_it_would_do_and_changes_nothing(
+    home: HealingHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_ENABLE_AUTO_RECOVERY", "false")
+    home.ask(home.keys[:3])
+    home.settle(home.keys[2:3])
+    run = home.run(home.keys[:1], tags={"pipeline/process": "elsewhere/boot/1/0.0"})
+    home.instance.delete_dynamic_partition(str(BATCHES.name), home.keys[5])
+    found = home.sensor_tick()
+    assert found.run_requests == []
+    assert "runs would be asked for" in (found.skip_message or "")
+    assert "1 would be put right in Dagster" in (found.skip_message or "")
+    assert home.status_of(run) is DagsterRunStatus.STARTED
+    assert home.request(home.keys[1]).launched_at is None
+    assert DagsterState(home.instance).recorded(PAGES) == frozenset()
+    assert home.keys[5] not in home.instance.get_dynamic_partitions(str(BATCHES.name))
+
+
+def test_advice_tells_what_follows_once_dead_runs_are_closed(home: HealingHome) -> None:
+    home.ask(home.keys[:1])
+    run = home.run(home.keys[:1])
+    assert home.look(is_advice=True).healing.plans == []
+    assert len(home.look(is_advice=True, dead=[run.run_id]).healing.plans) == 1
+
+
+# -- what it costs --------------------------------------------------------------------------------
+
+
+class CountingInstance:
+    """Counts what is asked of an instance, and hands it on."""
+
+    def __init__(self, instance: DagsterInstance) -> None:
+        self._instance = instance
+        self.asked: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "get_status_by_partition":
+            return self._status
+        return getattr(self._instance, name)
+
+    def _status(self, key: AssetKey, *arguments: Any) -> Any:
+        self.asked[key.path[-1]] += 1
+        return self._instance.get_status_by_partition(key, *arguments)
+
+
+def test_one_look_asks_for_the_status_of_each_asset_once(home: HealingHome) -> None:
+    home.ask(home.keys, FETCHING)
+    home.settle(home.keys[:3])
+    counting = CountingInstance(home.instance)
+    seen = DagsterState(counting).seen()  # type: ignore[arg-type]
+    Healer(home.platform).look(seen, home.clock.now())
+    assert counting.asked == {ASSET_OF[phase]: 1 for phase in Phase}
+
+
+assert company_profiles.key.path[-1] == ASSET_OF[PROFILES]
