@@ -15,10 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline_assets.commands.wording import iso, many, span
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.reading import Reading
-from resources.adapters.ledger.schema import meta
+from resources.adapters.ledger.schema import meta, ticks
+from resources.adapters.ledger.ticks import Tick, Ticks
 from resources.adapters.providers.registry import PAID
 from resources.core.config import Settings
 from resources.core.errors import UsageError
+from resources.core.watch import silent
 
 LOOKUP_S = 5.0
 CONNECT_S = 3.0
@@ -79,12 +81,14 @@ def _ledger(settings: Settings) -> Iterator[Check]:
                 else None
             )
         changed_at = Reading(database).last_change() if is_made else None
+        heard = _ticks(database)
     except (SQLAlchemyError, UsageError) as error:
         yield _unusable(f"{database.name} does not open: {_first_line(error)}")
         return
     finally:
         database.close()
     yield _ledger_found(settings, database.name, internet)
+    yield _sensors(heard, settings, time.time())
     ahead_s = (changed_at or 0.0) - time.time()
     if ahead_s > CLOCK_TOLERANCE_S:
         yield Check(
@@ -106,6 +110,47 @@ def _ledger_found(settings: Settings, name: str, internet: str | None) -> Check:
         "ledger",
         f"{name} holds facts of {held}, and now {_INTERNETS[settings.internet]} is set.",
         "Use another PIPELINE_HOME, or set PIPELINE_FETCH__CONNECT_TO as before.",
+    )
+
+
+def _ticks(database: Database) -> dict[str, Tick]:
+    """When each sensor last ticked; a ledger of an older version knows nothing of it."""
+    with database.read() as connection:
+        if not inspect(connection).has_table(ticks.name):
+            return {}
+    return Ticks(database).all()
+
+
+def _sensors(heard: dict[str, Tick], settings: Settings, now: float) -> Check:
+    """Whether the daemon ticks, where one has run before."""
+    if not heard:
+        words = "none has ticked here yet; `make ui` starts what heals by itself"
+        return Check(Level.OK, "sensors", words)
+    at = {name: tick.at for name, tick in heard.items()}
+    intervals = {name: tick.interval_s for name, tick in heard.items()}
+    found = silent(at, intervals, now, watched_since=0.0)
+    if not found:
+        newest = max(at.values())
+        words = f"{', '.join(heard)} tick, the newest {span(max(0.0, now - newest))} ago"
+        return Check(
+            Level.OK,
+            "sensors",
+            words if settings.enable_auto_recovery else f"{words}; healing is advice only",
+        )
+    alone = [one.name for one in found if one.is_alone]
+    if len(alone) == len(found):
+        return Check(
+            Level.FAIL,
+            "sensors",
+            f"Silent: {', '.join(alone)}; the daemon ticks others.",
+            "See their pages in Dagster: a tick that fails, or a sensor that is switched off.",
+        )
+    return Check(
+        Level.WARN,
+        "sensors",
+        f"The daemon is silent: no sensor has ticked for {span(now - max(at.values()))}, so "
+        "nothing heals by itself.",
+        "Start it with `make ui`; if that runs, see what it says.",
     )
 
 

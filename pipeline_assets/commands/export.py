@@ -134,7 +134,7 @@ class _Layout:
 
     def __init__(self, reader: ListReader, original: Sequence[str]) -> None:
         self._width = len(original)
-        self._delimiter = reader.delimiter or " "
+        self._delimiter = reader.form.delimiter or " "
         taken: set[str] = set()
         unique = [
             _free(each.strip() or f"column_{i + 1}", taken) for i, each in enumerate(original)

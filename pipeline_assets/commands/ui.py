@@ -1,7 +1,8 @@
-"""`pipeline ui`: Dagster's webserver, daemon and code server, started and ended together.
+"""`pipeline ui`: Dagster's webserver, daemon and code server, started, kept up and ended together.
 
-All of them are descendants of one process, `dagster dev`, in a session of its own. Everything they
-write lies in PIPELINE_HOME, whatever the current directory is.
+Each that ends, or stands still, is started again by itself (`supervisor`); which they are is in
+`dagster_servers`. The same process watches the sensors (`watchman`): somebody has to tell when the
+daemon does not. Everything they write lies in PIPELINE_HOME, whatever the current directory is.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -17,29 +17,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-import httpx
-import psutil
-
 from pipeline_assets.commands.opening import SANDBOX_FOLDER
 from pipeline_assets.commands.sandbox_process import point_settings_at, sandbox_server
-from resources.core.config import PROJECT_ROOT, Settings, load_settings
+from resources.core.config import Settings, load_settings
 from resources.core.errors import UsageError
 from resources.platform import Platform
 
 HOST = "127.0.0.1"
-# Together less than the 15 seconds that a service manager is promised.
-GRACE_S = 8.0
-TERMINATE_S = 3.0
-KILL_S = 2.0
-_POLL_S = 0.5
+_TEND_S = 0.5
 _START_S = 120.0
-# `dg dev`, which Dagster recommends instead, is a package of its own that is not needed here.
-_QUIET = ("-W", "ignore:Function `dev_command` is superseded")
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def ui(port: int, *, sandbox: bool) -> int:
-    """Serve until Ctrl-C or SIGTERM. Returns 0, or Dagster's own exit code if it ends by itself.
+    """Serve until Ctrl-C or SIGTERM. Returns 0, or 1 if Dagster does not come up.
 
     Raises:
         UsageError: the port is taken, or the home can't be used; nothing was started.
@@ -53,16 +44,8 @@ def ui(port: int, *, sandbox: bool) -> int:
             os.environ["PIPELINE_HOME"] = str(load_settings().home / SANDBOX_FOLDER)
         settings = load_settings()
         Platform.open(settings).close()  # refuses a home that can't be used, before anything runs
-        _set_homes(settings)
         print(f"Starting Dagster on {settings.home} ...", flush=True)
-        family = stack.enter_context(_dagster(port, str(settings.home)))
-        return _serve(family, port, stop)
-
-
-def _set_homes(settings: Settings) -> None:
-    from pipeline_assets.instance import set_homes  # imports Dagster, so only once all is well
-
-    set_homes(settings)
+        return _serve(settings, port, stop)
 
 
 def _check_port(port: int) -> None:
@@ -94,107 +77,29 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-class _Family:
-    """A process and all of its descendants, also those whose parent has gone.
+def _serve(settings: Settings, port: int, stop: threading.Event) -> int:
+    # Both import Dagster, so only once all is well.
+    from pipeline_assets.commands.dagster_servers import WEBSERVER, supervised
+    from pipeline_assets.commands.watchman import watching
 
-    They are known by process objects, which tell a process from a later one with the same id.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        self._root = psutil.Process(process.pid)
-        self._known: set[psutil.Process] = {self._root}
-
-    def look(self) -> None:
-        """Note who belongs to it now."""
-        for member in list(self._known):
-            try:
-                self._known.update(member.children(recursive=True))
-            except psutil.NoSuchProcess:
-                continue
-        # Orphans: their parent ended between two looks, but the session is ours alone.
-        for each in psutil.process_iter():
-            try:
-                if os.getsid(each.pid) == self.process.pid:
-                    self._known.add(each)
-            except (ProcessLookupError, PermissionError):
-                continue
-
-    def living(self) -> list[psutil.Process]:
-        """Members that have not ended."""
-        self.process.poll()  # collects its exit code, so that it does not stay as a zombie
-        return [each for each in self._known if _lives(each)]
-
-    def end(self) -> None:
-        """End all of them: first by request, then by force."""
-        self.look()
-        if _lives(self._root):
-            self._root.send_signal(signal.SIGINT)
-        self._wait(GRACE_S)
-        for number, patience_s in ((signal.SIGTERM, TERMINATE_S), (signal.SIGKILL, KILL_S)):
-            for each in self.living():
-                try:
-                    each.send_signal(number)
-                except psutil.NoSuchProcess:
-                    continue
-            self._wait(patience_s)
-
-    def _wait(self, patience_s: float) -> None:
-        give_up_at = time.monotonic() + patience_s
-        while time.monotonic() < give_up_at:
-            self.look()
-            if not self.living():
-                return
-            time.sleep(0.1)
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-@contextmanager
-def _dagster(port: int, home: str) -> Iterator[_Family]:
-    arguments = ["-w", str(PROJECT_ROOT / "workspace.yaml"), "-h", HOST, "-p", str(port)]
-    process = subprocess.Popen(
-        [sys.executable, *_QUIET, "-m", "dagster", "dev", *arguments, "--log-level", "warning"],
-        cwd=home,
-        # Telemetry is off in dagster.yaml; this keeps its empty folders out of the project too.
-        env={**os.environ, "DAGSTER_DISABLE_TELEMETRY": "1"},
-        # Ctrl-C comes to us alone: we end the family in order.
-        start_new_session=True,
-    )
-    family = _Family(process)
-    try:
-        yield family
-    finally:
-        family.end()
-
-
-def _serve(family: _Family, port: int, stop: threading.Event) -> int:
     url = f"http://{HOST}:{port}"
-    is_announced = False
     give_up_at = time.monotonic() + _START_S
-    while not stop.wait(_POLL_S):
-        family.look()
-        code = family.process.poll()
-        if code is not None:
-            print(f"Dagster ended by itself with exit code {code}.", file=sys.stderr)
-            return code or 1
-        if not is_announced and _answers(url):
-            is_announced = True
-            print(f"Dagster is on {url} (Ctrl-C stops it, with all of its processes).", flush=True)
-        if not is_announced and time.monotonic() > give_up_at:
-            print(f"Dagster does not answer on {url}; it is ended.", file=sys.stderr)
-            return 1
-    print("Stopping ...", flush=True)
+    is_announced = False
+    with supervised(settings, HOST, port, _warn) as servers, watching(settings, _warn):
+        while not stop.wait(_TEND_S):
+            servers.tend()
+            if is_announced:
+                continue
+            if servers.has_answered(WEBSERVER):
+                is_announced = True
+                words = "Ctrl-C stops it, with all of its processes"
+                print(f"Dagster is on {url} ({words}).", flush=True)
+            elif time.monotonic() > give_up_at:
+                _warn(f"Dagster does not answer on {url}; it is ended.")
+                return 1
+        print("Stopping ...", flush=True)
     return 0
 
 
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/server_info", timeout=2, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
+def _warn(sentence: str) -> None:
+    print(f"pipeline: {sentence}", file=sys.stderr, flush=True)

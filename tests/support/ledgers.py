@@ -42,7 +42,7 @@ def add_list(
     digest: str = "d1",
 ) -> IngestReport:
     """Take in a list of domains that are all new to it."""
-    members = [NewMember(domain, line, None, None, {}) for line, domain in enumerate(domains, 2)]
+    members = [NewMember(domain, line) for line, domain in enumerate(domains, 2)]
     return ledger.lists.add(
         name,
         source=f"{name}.csv",

@@ -8,6 +8,7 @@ by the session, which sends nothing without a permit.
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from tests.support.requirements import ROOT
 
-PRODUCT = ("resources", "pipeline_assets")
+PRODUCT = ("resources", "pipeline_assets", "sensors")
 
 # Whole packages that do nothing but reach the network, or do it when nobody expects it.
 MODULES = """
@@ -99,9 +100,20 @@ def in_product() -> Iterator[Found]:
 
 def in_source(source: str, path: str = "snippet.py", module: str = "snippet") -> list[Found]:
     """One module's source."""
-    visitor = _Visitor(path, module)
-    visitor.visit(ast.parse(source))
+    tree = ast.parse(source)
+    visitor = _Visitor(path, module, _imported(tree))
+    visitor.visit(tree)
     return visitor.found
+
+
+def _imported(tree: ast.Module) -> frozenset[str]:
+    """Names that an import gives a meaning anywhere in a module."""
+    return frozenset(
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    )
 
 
 def _dotted(path: Path) -> str:
@@ -110,9 +122,10 @@ def _dotted(path: Path) -> str:
 
 
 class _Visitor(ast.NodeVisitor):
-    def __init__(self, path: str, module: str) -> None:
+    def __init__(self, path: str, module: str, imported: frozenset[str]) -> None:
         self._path = path
         self._module = module
+        self._imported = imported
         self._functions: list[str] = []
         self._aliases: dict[str, str] = {}
         self._clients: set[str] = set()
@@ -161,7 +174,7 @@ class _Visitor(ast.NodeVisitor):
     def _dotted(self, node: ast.expr) -> str | None:
         """The full name, as far as imports tell."""
         match node:
-            case ast.Name(id=name):
+            case ast.Name(id=name) if name in self._imported or hasattr(builtins, name):
                 return self._aliases.get(name, name)
             case ast.Attribute(value=value, attr=attribute):
                 before = self._dotted(value)
