@@ -159,7 +159,7 @@ def _enrichment(port: int, domains: list[str], home: Path) -> float:
             rows=len(domains),
             accepted=len(domains),
             duplicates=0,
-            new=[NewMember(domain, line, None, None, {}) for line, domain in enumerate(domains)],
+            new=[NewMember(domain, line) for line, domain in enumerate(domains)],
             rejected=(),
             batch_size=50,
             now=platform.clock.now(),

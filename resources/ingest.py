@@ -1,18 +1,20 @@
 """Takes a list in: reads the file, normalises each row, writes batches; nothing vanishes.
 
 accepted + duplicates + rejected = rows. The same file again adds nothing; a grown one adds only
-what is new, in new batches. Reading comes first and writes nothing, so that a file that cannot be
-used leaves nothing behind.
+what is new, in new batches. Reading comes first and writes nothing to the ledger, so that a file
+that cannot be used leaves nothing behind. Memory does not grow with the list: between the two steps
+its rows lie in a temporary file.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from resources.adapters.ledger import Ledger
-from resources.adapters.ledger.lists import IngestReport, NewMember, Rejected
+from resources.adapters.ledger.lists import IngestReport, Rejected
 from resources.adapters.list_reader import ListError, ListRow, file_digest, open_list
+from resources.adapters.list_spool import ListSpool, SpoolError
 from resources.adapters.suffix_list import bundled_rules
 from resources.core.batches import list_name_from
 from resources.core.domains import NormalizedDomain, normalize
@@ -20,71 +22,94 @@ from resources.core.errors import UsageError
 from resources.core.list_columns import hints
 from resources.core.ports import Clock
 
-MOST_OTHER_NAMES = 10
+_PACKED_SUFFIXES = (".gz", ".gzip")
 
 
 class ListContent:
-    """A file's rows, normalised.
+    """A file's rows, normalised, in a temporary file of their own.
 
     Args:
         name: The list's name.
         source: The file's name.
         digest: Of the file's bytes and the column asked for.
+
+    Attributes:
+        left_out: Columns of the file that are not kept, for they hold nothing that is text.
     """
 
     def __init__(self, name: str, source: str, digest: str) -> None:
         self.name = name
         self.source = source
         self.digest = digest
+        self.left_out: tuple[str, ...] = ()
         self.rows = 0
+        self.accepted = 0
         self.duplicates = 0
-        self.members: dict[str, NewMember] = {}
-        self.rejected: list[Rejected] = []
         self._suffixes = bundled_rules()
+        self._spool = ListSpool()
 
     def take(self, row: ListRow) -> None:
         """Count and keep one row: accepted, duplicate or rejected."""
         self.rows += 1
         found = normalize(row.value, self._suffixes)
         if not isinstance(found, NormalizedDomain):
-            self.rejected.append(Rejected(row.line, row.raw, found.reason, found.detail))
+            self._spool.reject(Rejected(row.line, row.raw, found.reason, found.detail))
             return
         name, country = hints(row.attributes)
-        known = self.members.get(found.domain)
-        if known is not None:
+        if self._spool.add(found.domain, row.line, name, country, row.attributes):
+            self.accepted += 1
+        else:
             self.duplicates += 1
-            _keep_name(known, name)
-            return
-        self.members[found.domain] = NewMember(
-            found.domain, row.line, name, country, row.attributes
-        )
+
+    def domains(self) -> Iterator[list[str]]:
+        """Yield the accepted domains in the order of the file, in parts."""
+        return self._spool.domains()
+
+    def lacks(self, domains: list[str]) -> list[str]:
+        """Return those of the domains that the file does not have."""
+        return self._spool.lacks(domains)
 
     def most_frequent_reason(self) -> str:
-        return Counter(row.reason for row in self.rejected).most_common(1)[0][0]
+        return self._spool.reasons.most_common(1)[0][0]
 
+    def write(self, ledger: Ledger, batch_size: int, now: float) -> IngestReport:
+        """Write what is new to the ledger, all of it or nothing."""
+        # Asked before the transaction: while that is open nobody else can write to SQLite.
+        self._spool.leave_out(lambda part: ledger.lists.known_among(self.name, part))
+        return ledger.lists.add(
+            self.name,
+            source=self.source,
+            digest=self.digest,
+            rows=self.rows,
+            accepted=self.accepted,
+            duplicates=self.duplicates,
+            new=self._spool.members(),
+            rejected=self._spool.rejected(),
+            batch_size=batch_size,
+            now=now,
+        )
 
-def _keep_name(member: NewMember, name: str | None) -> None:
-    """A duplicate's other name is a hint: the company may be known by it."""
-    if not name or name == member.name or name in member.other_names:
-        return
-    if len(member.other_names) < MOST_OTHER_NAMES:
-        member.other_names.append(name)
+    def close(self) -> None:
+        """Give the space on disk back at once; else the end of this object does."""
+        self._spool.close()
 
 
 def read_list(path: Path, *, name: str | None = None, column: str | None = None) -> ListContent:
-    """Read a file as the list `name` (the file's stem unless given); writes nothing.
+    """Read a file as the list `name` (the file's stem unless given); writes nothing to the ledger.
 
     Raises:
         UsageError: the file can't be used; says what, where and what to do.
     """
     try:
         digest = f"{file_digest(path)}:{column or ''}"
-        content = ListContent(list_name_from(name or path.stem), path.name, digest)
-        for row in open_list(path, column):
+        content = ListContent(list_name_from(name or _stem(path)), path.name, digest)
+        reader = open_list(path, column)
+        content.left_out = reader.form.left_out
+        for row in reader:
             content.take(row)
-    except (ListError, ValueError) as error:
+    except (ListError, SpoolError, ValueError) as error:
         raise UsageError(str(error)) from error
-    if not content.members:
+    if not content.accepted:
         raise UsageError(
             f"{path} holds no usable domain: all {content.rows} rows were rejected "
             f"({content.most_frequent_reason()}). Check the column, or name it with --column."
@@ -95,18 +120,10 @@ def read_list(path: Path, *, name: str | None = None, column: str | None = None)
 def take_in(ledger: Ledger, clock: Clock, content: ListContent, batch_size: int) -> IngestReport:
     """Write a list's new domains as new batches, all of it or nothing."""
     same = ledger.lists.same_ingest(content.name, content.digest)
-    if same is not None:
-        return same
-    known = ledger.lists.known_domains(content.name)
-    return ledger.lists.add(
-        content.name,
-        source=content.source,
-        digest=content.digest,
-        rows=content.rows,
-        accepted=len(content.members),
-        duplicates=content.duplicates,
-        new=[member for domain, member in content.members.items() if domain not in known],
-        rejected=content.rejected,
-        batch_size=batch_size,
-        now=clock.now(),
-    )
+    return same or content.write(ledger, batch_size, clock.now())
+
+
+def _stem(path: Path) -> str:
+    """The name of a file without its ending, and without that of its packing."""
+    is_packed = path.suffix.lower() in _PACKED_SUFFIXES
+    return Path(path.stem).stem if is_packed else path.stem

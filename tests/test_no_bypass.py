@@ -20,6 +20,8 @@ COMMANDS = "pipeline_assets.commands"
 UNDER_A_PERMIT = "runs inside CallGate.call, in ProviderGateway or Rdap._bootstrap"
 THE_GUARD = "this is the guarded session, which sends nothing without a permit"
 OWN_PROCESS = "starts a process of ours on this machine"
+OPERATORS_OWN = "tells the operator: channels of his own choice, neither providers nor sites"
+OPERATORS_INBOX = "reads the operator's lists, at an address of his own choice"
 OWN_PORT = "binds a port of this machine to see whether it is free, and connects to nothing"
 REACHABLE = "connects and says nothing, to tell our own outage from the other side's"
 
@@ -55,6 +57,37 @@ ALLOWED: Mapping[tuple[str, str, str], str] = {
     (f"{COMMANDS}.doctor_checks", "_look_up", "socket.getaddrinfo"): REACHABLE,
     (f"{COMMANDS}.doctor_checks", "_look_up", "socket.socket"): REACHABLE,
     (f"{COMMANDS}.doctor_checks", "_look_up", ".connect_ex"): REACHABLE,
+    # -- alerts
+    **{
+        ("resources.adapters.notifier", function, f"apprise{what}"): OPERATORS_OWN
+        for function, what in (
+            ("", ""),
+            ("_send", ""),
+            ("_send", ".Apprise"),
+            ("_send", ".NotifyFormat.TEXT"),
+            ("_send", ".NotifyType.INFO"),
+            ("_send", ".NotifyType.SUCCESS"),
+            ("_send", ".NotifyType.WARNING"),
+            ("_service", ""),
+            ("_service", ".Apprise.instantiate"),
+            ("_service", ".AppriseAsset"),
+            ("_service", ".OverflowMode.TRUNCATE"),
+            ("_service", ".PersistentStoreMode.MEMORY"),
+        )
+    },
+    # -- the inbox
+    **{
+        ("resources.adapters.inbox", function, f"fsspec{what}"): OPERATORS_INBOX
+        for function, what in (
+            ("", ""),
+            ("", ".core.url_to_fs"),
+            ("", ".implementations.local.LocalFileSystem"),
+            ("InboxFolder.__init__", ".implementations.local.LocalFileSystem"),
+            ("open_inbox", ".core.url_to_fs"),
+            ("open_inbox", ".filesystem"),
+            ("open_inbox", ".implementations.local.LocalFileSystem"),
+        )
+    },
     # -- this machine
     (f"{COMMANDS}.doctor", "_port", "socket.socket"): OWN_PORT,
     (f"{COMMANDS}.ui", "_check_port", "socket.socket"): OWN_PORT,
@@ -201,6 +234,7 @@ INNOCENT = {
     "errors": "import httpx\ntry: ...\nexcept httpx.HTTPError: ...",
     "statuses": "from http import HTTPStatus\nx = HTTPStatus.NOT_FOUND",
     "addresses": "from urllib.parse import urlsplit\nurlsplit('u')",
+    "a name like a module's": "def f(requests): return requests.items() or requests['a']",
     "the way through the gate": "async def f(fetcher): return await fetcher.fetch('u')",
 }
 

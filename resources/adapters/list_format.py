@@ -1,138 +1,36 @@
-"""Find out how a list file is written, and cut it into records: encoding, delimiter, quotes.
+"""Cut a text into the records of a list: lines, delimiter, quotes.
 
-Everything here is bounded, whatever the file: the encoding is judged by a prefix, a line and a
-record have a greatest size, and nothing keeps what it has handed on. What the columns mean is
-decided in `resources/core/list_columns.py`.
+Everything here is bounded, whatever the file: a line and a record have a greatest size, and nothing
+keeps what it has handed on. How the bytes are decoded is `list_encoding.py`; what the columns mean
+is decided in `resources/core/list_columns.py`.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TextIO
 
+from resources.adapters.list_source import MAX_RECORD_CHARS, ListError, Record
 from resources.core.list_columns import is_known_column
 
-PREFIX_BYTES = 262_144
-MAX_LINE_CHARS = 1_000_000
 MAX_RECORD_LINES = 1_000
 DELIMITERS = (",", ";", "\t", "|")
 _LEAST_EVEN_SHARE = 0.6
-_MOST_CONTROL_SHARE = 0.05
 
 _EXCEL_SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
-_CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
-_MAGIC = (
-    (b"PK\x03\x04", "an Excel workbook (.xlsx) or another ZIP archive"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls) or another Office file"),
-    (b"PAR1", "a Parquet file"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"%PDF", "a PDF"),
-    (b"BZh91AY&SY", "a bzip2 archive"),
-    (b"\xfd7zXZ", "an xz archive"),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
-    (b"SQLite format 3\x00", "a SQLite database"),
-    (b"\x89PNG", "an image"),
-    (b"\xff\xd8\xff", "an image"),
-    (b"Obj\x01", "an Avro file"),
-)
-
-
-class ListError(Exception):
-    """A list that cannot be read; the message is one sentence: what, where, what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record of a list: where it starts, how it is written, its cells."""
-
-    line: int
-    text: str
-    cells: list[str]
-
-
-def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
-    """Decode the bytes that do not fit as cp1252, those it leaves undefined as Latin-1."""
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    wrong = error.object[error.start : error.end]
-    text = "".join(
-        bytes([byte]).decode("latin-1" if byte in b"\x81\x8d\x8f\x90\x9d" else "cp1252")
-        for byte in wrong
-    )
-    return text, error.end
-
-
-# Codecs find their error handlers by name only. The name is this module's own.
-_FALLBACK = "pipeline.cp1252"
-codecs.register_error(_FALLBACK, _as_cp1252)
-
-
-def detect_encoding(prefix: bytes, path: Path) -> str:
-    """Return the codec of a file by its first bytes.
-
-    UTF-8 is decided by the prefix alone. What does not fit later in the file does not end the
-    reading: those bytes are read as cp1252, the others around them stay UTF-8.
-
-    Raises:
-        ListError: The file is binary.
-    """
-    if prefix.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        raise ListError(f"{path} is written in UTF-32; save it as UTF-8 text or CSV")
-    if prefix.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    for magic, what in _MAGIC:
-        if prefix.startswith(magic):
-            raise ListError(f"{path} is {what}, not a text; export the list as CSV in UTF-8")
-    if b"\x00" in prefix and _is_binary(prefix):
-        raise ListError(
-            f"{path} is a binary file or UTF-16 without its mark (it has NUL bytes); "
-            "save the list as CSV in UTF-8"
-        )
-    if prefix.startswith(codecs.BOM_UTF8):
-        return "utf-8-sig"
-    return "utf-8" if _is_utf8(prefix) else "cp1252"
-
-
-def _is_binary(prefix: bytes) -> bool:
-    """Tell a binary file from a text in which a few rows are spoilt; those are rejected alone."""
-    if b"\x00" in prefix.split(b"\n", 1)[0]:
-        return True
-    controls = len(prefix) - len(prefix.translate(None, _CONTROL_BYTES))
-    return controls > max(2, len(prefix) * _MOST_CONTROL_SHARE)
-
-
-def _is_utf8(prefix: bytes) -> bool:
-    """Tell whether more characters of a prefix are sound UTF-8 than bytes of it are not."""
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(prefix)
-    except UnicodeDecodeError:
-        kept = prefix.decode("utf-8", "ignore")
-        wrong = len(prefix) - len(kept.encode("utf-8"))
-        return sum(not character.isascii() for character in kept) > wrong
-    return True
-
-
-def open_text(path: Path, encoding: str) -> TextIO:
-    """Open a list so that it is decoded to its end; only UTF-16 may fail on the way."""
-    # newline="" keeps all line ends apart: a lone CR ends a line too, as old Macs write it.
-    errors = "strict" if encoding == "utf-16" else _FALLBACK
-    return path.open("r", encoding=encoding, errors=errors, newline="")
 
 
 class LineSource:
     """Hands out the physical lines of a text with their numbers, and takes lines back."""
 
-    __slots__ = ("_given_back", "_number", "_path", "_stream")
+    __slots__ = ("_given_back", "_number", "_place", "_stream")
 
-    def __init__(self, stream: TextIO, path: Path) -> None:
+    def __init__(self, stream: TextIO, place: str) -> None:
         self._stream = stream
-        self._path = path
+        self._place = place
         self._number = 0
         self._given_back: deque[tuple[int, str]] = deque()
 
@@ -146,23 +44,23 @@ class LineSource:
             return self._given_back.popleft()
         self._number += 1
         try:
-            text = self._stream.readline(MAX_LINE_CHARS + 2)
+            text = self._stream.readline(MAX_RECORD_CHARS + 2)
         except UnicodeError as error:
             raise ListError(
-                f"{self._path} cannot be decoded as {self._stream.encoding.upper()} from about "
+                f"{self._place} cannot be decoded as {self._stream.encoding.upper()} from about "
                 f"line {self._number} on; save it as UTF-8"
             ) from error
         except OSError as error:
             raise ListError(
-                f"{self._path} cannot be read on from line {self._number} "
+                f"{self._place} cannot be read on from line {self._number} "
                 f"({error.strerror or error}); check the disk and run again"
             ) from error
         if not text:
             return None
         text = text.rstrip("\r\n")
-        if len(text) > MAX_LINE_CHARS:
+        if len(text) > MAX_RECORD_CHARS:
             raise ListError(
-                f"line {self._number} of {self._path} has more than {MAX_LINE_CHARS:,} "
+                f"line {self._number} of {self._place} has more than {MAX_RECORD_CHARS:,} "
                 "characters; a list has one domain a line, check what the file is"
             )
         return self._number, text
@@ -208,7 +106,7 @@ def _quoted_record(lines: LineSource, number: int, text: str, delimiter: str, wi
     def feed() -> Iterator[str]:
         yield text + "\n"
         size = len(text)
-        while len(taken) < MAX_RECORD_LINES and size < MAX_LINE_CHARS:
+        while len(taken) < MAX_RECORD_LINES and size < MAX_RECORD_CHARS:
             line = lines.pull()
             if line is None:
                 return

@@ -1,8 +1,9 @@
 """Read a list of companies row by row, in bounded memory, whatever program wrote it.
 
-CSV, TSV and plain text are told apart by content, not by the name of the file. Every data row is
-handed out, spoilt ones too: what is wrong with a value is said by `resources/core/domains.py`, so
-that the rows of a file always add up. Nothing is written here and nothing is kept.
+Text (CSV, TSV, one value a line, packed with gzip or not), Parquet and Excel workbooks are told
+apart by content, not by the name of the file; each form is a module beside this one. Every data row
+is handed out, spoilt ones too: what is wrong with a value is said by `resources/core/domains.py`,
+so that the rows of a file always add up. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -10,26 +11,21 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TextIO
 
-from resources.adapters.list_format import (
-    PREFIX_BYTES,
-    LineSource,
-    ListError,
-    Record,
-    detect_delimiter,
-    detect_encoding,
-    open_text,
-    records,
-)
+from resources.adapters.list_encoding import known_form
+from resources.adapters.list_gzip import unpacked_prefix
+from resources.adapters.list_source import PREFIX_BYTES, Form, ListError, Record, Source
+from resources.adapters.list_text import text_source
 from resources.core.list_columns import (
     ColumnLayout,
     NoDomainColumnError,
     choose_layout,
     hints,
+    is_known_column,
     looks_like_domain,
 )
 
@@ -40,6 +36,16 @@ MAX_RAW_CHARS = 500
 MAX_VALUE_CHARS = 4_096  # more than a domain may have, so that it is still rejected as too long
 MAX_ATTRIBUTE_CHARS = 500
 MAX_ATTRIBUTES = 50
+# More than any list of companies has; what unpacks to more would fill the disk.
+MAX_ROWS = 20_000_000
+_GZIP = b"\x1f\x8b"
+# Imported when needed: pyarrow and openpyxl take a third of a second and 30 to 50 MB each.
+_LIBRARIES = {
+    b"PAR1": "resources.adapters.list_parquet",
+    b"PK\x03\x04": "resources.adapters.list_workbook",
+    b"PK\x05\x06": "resources.adapters.list_workbook",  # an archive of nothing
+    b"\xd0\xcf\x11\xe0": "resources.adapters.list_workbook",
+}
 
 # Written out: \s would take control characters for separators, and half a value for a domain.
 _SEPARATORS = re.compile("[;,|\n\r\t \u00a0\u3000]+")
@@ -68,28 +74,31 @@ class ListReader:
     """A list whose form is known; every iteration reads the file anew.
 
     Attributes:
+        source: Where its records come from.
         columns: Names of the columns; `column_1` and so on where there is no header.
         domain_column: The one that holds the domains.
-        encoding: Python's name of the codec: utf-8, utf-8-sig, utf-16 or cp1252.
-        delimiter: Comma, semicolon, tab or pipe; None for a text with one value a line, in which
-            lines that begin with `#` are remarks and no rows.
         header: Whether the first record names the columns.
     """
 
-    path: Path
+    source: Source
     columns: tuple[str, ...]
     domain_column: str
-    encoding: str
-    delimiter: str | None
     header: bool
+
+    @property
+    def form(self) -> Form:
+        """How the list is written; lines of a plain text that begin with `#` are no rows."""
+        return self.source.form
 
     def __iter__(self) -> Iterator[ListRow]:
         """Yield every data row in the order of the file.
 
         Raises:
-            ListError: A line is too long, UTF-16 is broken, or the disk fails.
+            ListError: The file is broken, a line is too long, or there are too many rows.
         """
-        for row, _ in self.with_cells():
+        domain_index = self.columns.index(self.domain_column)
+        needed = frozenset([domain_index, *range(MAX_ATTRIBUTES)])
+        for row, _ in self._rows(needed):
             yield row
 
     def with_cells(self) -> Iterator[tuple[ListRow, list[str]]]:
@@ -97,29 +106,36 @@ class ListReader:
 
         Raises: as iterating does.
         """
-        domain_index = self.columns.index(self.domain_column)
-        names = [name.lower() for name in self.columns]
-        found = self._records()
-        if self.header:
-            next(found, None)
-        for record in found:
-            yield _row(record, domain_index, names), record.cells
+        return self._rows(None)
 
     def heading(self) -> list[str]:
         """Return the names of the columns as they are written; `columns` where there is no header.
 
         Raises: as iterating does.
         """
-        first = next(self._records(), None) if self.header else None
+        first = next(_records(self.source), None) if self.header else None
         return list(self.columns) if first is None else first.cells
 
-    def _records(self) -> Iterator[Record]:
-        with _opened(self.path, self.encoding) as stream:
-            yield from records(LineSource(stream, self.path), self.delimiter, len(self.columns))
+    def _rows(self, needed: Collection[int] | None) -> Iterator[tuple[ListRow, list[str]]]:
+        domain_index = self.columns.index(self.domain_column)
+        names = [name.lower() for name in self.columns]
+        found = _records(self.source, needed)
+        if self.header:
+            next(found, None)
+        for count, record in enumerate(found, 1):
+            if count > MAX_ROWS:
+                raise ListError(
+                    f"{self.form.place} has more than {MAX_ROWS:,} rows; split it into several "
+                    "lists"
+                )
+            yield _row(record, domain_index, names), record.cells
 
 
 def open_list(path: Path, column: str | None = None) -> ListReader:
     """Find out the form of a list by its beginning.
+
+    Of a workbook it is the first visible sheet with a column that is named as domains are, else the
+    first with one that looks like domains.
 
     Args:
         path: A file; a pipe will not do, for it is read twice.
@@ -128,29 +144,20 @@ def open_list(path: Path, column: str | None = None) -> ListReader:
     Raises:
         ListError: The file is missing, unreadable, empty, binary, or has no column of domains.
     """
-    encoding = detect_encoding(_prefix(path), path)
-    with _opened(path, encoding) as stream:
-        sample = _sample_lines(LineSource(stream, path))
-    if not sample:
-        raise ListError(f"{path} is empty; give a file with one domain a line or a CSV")
-    delimiter, width = detect_delimiter(sample)
-    with _opened(path, encoding) as stream:
-        found = records(LineSource(stream, path), delimiter, width)
-        rows = _sample_rows(found)
-    layout = _layout(path, rows, column, is_plain=delimiter is None)
-    if layout.has_header and len(rows) == 1:
-        raise ListError(
-            f"{path} has a header ({_listed(layout.columns)}) and no rows below it; "
-            "add one row for each domain"
-        )
-    return ListReader(
-        path=path,
-        columns=layout.columns,
-        domain_column=layout.columns[layout.domain_index],
-        encoding=encoding,
-        delimiter=delimiter,
-        header=layout.has_header,
-    )
+    by_looks: ListReader | None = None
+    refused: _NoRowsError | None = None
+    for source in _sources(path):
+        try:
+            reader = _reader(source, column)
+        except _NoRowsError as error:
+            refused = refused or error
+            continue
+        if column is not None or is_known_column(reader.domain_column):
+            return reader
+        by_looks = by_looks or reader
+    if by_looks is None:
+        raise refused or ListError(f"{path} is empty; give a file with one domain a line or a CSV")
+    return by_looks
 
 
 def file_digest(path: Path) -> str:
@@ -163,7 +170,54 @@ def file_digest(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(str(path), error) from error
+
+
+class _NoRowsError(ListError):
+    """There is nothing to read here; another sheet of the same workbook may do."""
+
+
+def _sources(path: Path) -> Iterable[Source]:
+    """Return what may be the list: the file, or the visible sheets of a workbook in order."""
+    prefix = _prefix(path)
+    try:
+        if prefix.startswith(_GZIP):
+            inner = unpacked_prefix(path)
+            if what := known_form(inner):
+                raise ListError(
+                    f"{path} is a gzip archive that holds {what}; unpack it and give what is in it"
+                )
+            return [text_source(path, inner, is_packed=True)]
+        for magic, module in _LIBRARIES.items():
+            if prefix.startswith(magic):
+                sources: Iterable[Source] = import_module(module).sources(path)
+                return sources
+        return [text_source(path, prefix)]
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+
+
+def _records(source: Source, needed: Collection[int] | None = None) -> Iterator[Record]:
+    try:
+        yield from source.records(needed)
+    except OSError as error:
+        raise _unreadable(source.form.place, error) from error
+
+
+def _reader(source: Source, column: str | None) -> ListReader:
+    rows = _sample_rows(_records(source))
+    layout = _layout(source.form, rows, column)
+    if layout.has_header and len(rows) == 1:
+        raise _NoRowsError(
+            f"{source.form.place} has a header ({_listed(layout.columns)}) and no rows below it; "
+            "add one row for each domain"
+        )
+    return ListReader(
+        source=source,
+        columns=layout.columns,
+        domain_column=layout.columns[layout.domain_index],
+        header=layout.has_header,
+    )
 
 
 def _prefix(path: Path) -> bytes:
@@ -179,32 +233,12 @@ def _prefix(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise ListError(f"{path} does not exist; check the name of the list file") from error
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(str(path), error) from error
 
 
-def _opened(path: Path, encoding: str) -> TextIO:
-    try:
-        return open_text(path, encoding)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError | ValueError) -> ListError:
+def _unreadable(place: str, error: OSError | ValueError) -> ListError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return ListError(f"{path} cannot be read ({reason}); check the path and its permissions")
-
-
-def _sample_lines(lines: LineSource) -> list[str]:
-    """Take the first lines that are not blank, as many as a sample needs."""
-    sample: list[str] = []
-    size = 0
-    for _, text in lines:
-        size += len(text) + 1
-        if text.strip():
-            sample.append(text)
-        if len(sample) >= SAMPLE_ROWS or (sample and size > PREFIX_BYTES):
-            break
-    return sample
+    return ListError(f"{place} cannot be read ({reason}); check the path and its permissions")
 
 
 def _sample_rows(found: Iterator[Record]) -> list[list[str]]:
@@ -218,21 +252,21 @@ def _sample_rows(found: Iterator[Record]) -> list[list[str]]:
     return rows
 
 
-def _layout(
-    path: Path, rows: list[list[str]], column: str | None, *, is_plain: bool
-) -> ColumnLayout:
+def _layout(form: Form, rows: list[list[str]], column: str | None) -> ColumnLayout:
     if not rows:
-        raise ListError(f"{path} has only remarks and no rows; add one domain a line")
+        raise _NoRowsError(f"{form.place} has only remarks and no rows; add one domain a line")
     try:
-        return choose_layout(rows, wanted=column, is_plain=is_plain)
+        return choose_layout(rows, wanted=column, is_plain=form.is_plain, is_named=form.is_named)
     except NoDomainColumnError as error:
         found = _listed(error.columns)
+        if form.left_out:
+            found += f"; not read, for they hold no text: {_listed(form.left_out)}"
         if error.wanted is not None:
-            raise ListError(
-                f"{path} has no column {error.wanted!r}; name one of {found} with --column"
+            raise _NoRowsError(
+                f"{form.place} has no column {error.wanted!r}; name one of {found} with --column"
             ) from error
-        raise ListError(
-            f"{path} has no column that looks like domains (found: {found}); "
+        raise _NoRowsError(
+            f"{form.place} has no column that looks like domains (found: {found}); "
             "name the right one with --column"
         ) from error
 

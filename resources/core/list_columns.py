@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -85,7 +86,7 @@ class ColumnLayout:
 
 
 def choose_layout(
-    sample: Sequence[Sequence[str]], *, wanted: str | None, is_plain: bool
+    sample: Sequence[Sequence[str]], *, wanted: str | None, is_plain: bool, is_named: bool = False
 ) -> ColumnLayout:
     """Choose the column of the domains from the first rows of a list.
 
@@ -95,13 +96,14 @@ def choose_layout(
             `column_1`, `column_2` and so on, or just `1`, `2`.
         is_plain: The list is a text with one value a line. Its first line is a header only if it
             is a known column name or `wanted`: an odd first value must not get lost as a header.
+        is_named: The first row surely is a header, whatever it looks like.
 
     Raises:
         NoDomainColumnError: `wanted` is not there, or nothing looks like a domain.
     """
     first = [cell.strip() for cell in sample[0]]
     named = _index_of(wanted, first) if wanted is not None else None
-    has_header = named is not None or _is_header(first, is_plain=is_plain)
+    has_header = is_named or named is not None or _is_header(first, is_plain=is_plain)
     width = max(len(row) for row in sample)
     columns = _column_names(first if has_header else [], len(first) if has_header else width)
     if wanted is not None:
@@ -158,6 +160,7 @@ def _country_code(text: str) -> str | None:
     return _CODE_BY_COUNTRY.get(" ".join(text.lower().split()))
 
 
+@lru_cache(maxsize=1_024)  # a list has few columns and many rows
 def _canonical(name: str) -> str:
     return _PUNCTUATION.sub("", name.lower())
 

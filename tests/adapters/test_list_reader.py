@@ -44,7 +44,7 @@ def test_a_row_carries_its_line_its_text_and_the_other_cells(tmp_path: Path) -> 
         ("Domain", "Company Name", "Country"),
         "Domain",
     )
-    assert (reader.encoding, reader.delimiter, reader.header) == ("utf-8", ",", True)
+    assert (reader.form.encoding, reader.form.delimiter, reader.header) == ("utf-8", ",", True)
     assert list(reader) == [
         ListRow(2, "acme.com,Acme,DE", "acme.com", {"company name": "Acme", "country": "DE"}),
         ListRow(4, "beta.com,,", "beta.com", {}),
@@ -61,14 +61,14 @@ def test_the_delimiter_is_found_whatever_the_file_is_called(tmp_path: Path, deli
     rows = [["name", "website"], ["Acme Co", "acme.com"], ["Beta", "beta.com"]]
     text = "\r\n".join(delimiter.join(row) for row in rows)
     reader = open_list(_list(tmp_path, text, "list.txt"))
-    assert (reader.delimiter, reader.domain_column) == (delimiter, "website")
+    assert (reader.form.delimiter, reader.domain_column) == (delimiter, "website")
     assert _values(reader) == ["acme.com", "beta.com"]
 
 
 def test_commas_in_names_do_not_hide_a_semicolon(tmp_path: Path) -> None:
     text = "domain;name\nacme.com;Acme, Inc.\nbeta.com;Beta, Ltd.\ngamma.com;Gamma, LLC\n"
     reader = open_list(_list(tmp_path, text))
-    assert reader.delimiter == ";"
+    assert reader.form.delimiter == ";"
     assert next(iter(reader)).attributes == {"name": "Acme, Inc."}
 
 
@@ -88,7 +88,7 @@ def test_excels_separator_line_is_obeyed_and_is_no_row(tmp_path: Path) -> None:
 )
 def test_the_encoding_is_found(tmp_path: Path, content: bytes, encoding: str) -> None:
     reader = open_list(_list(tmp_path, content))
-    assert (reader.encoding, reader.columns) == (encoding, ("domain", "name"))
+    assert (reader.form.encoding, reader.columns) == (encoding, ("domain", "name"))
     assert [row.attributes["name"] for row in reader] == ["M\u00fcller"]
 
 
@@ -97,7 +97,7 @@ def test_a_latin_1_byte_late_in_a_utf_8_list_spoils_nothing_else(tmp_path: Path)
     rows.append("late.com,Se\u00f1or \x80".encode("latin-1"))
     rows.append("last.com,Caf\u00e9".encode())
     reader = open_list(_list(tmp_path, b"domain,name\n" + b"\n".join(rows)))
-    assert reader.encoding == "utf-8"
+    assert reader.form.encoding == "utf-8"
     last = list(reader)[-2:]
     assert [row.attributes["name"] for row in last] == ["Se\u00f1or \u20ac", "Caf\u00e9"]
 
@@ -149,7 +149,7 @@ def test_without_a_header_the_first_row_is_a_row(tmp_path: Path) -> None:
 def test_plain_text_has_one_value_a_line_and_remarks(tmp_path: Path) -> None:
     text = "# our customers\nlocalhost\n\nhttps://acme.com/a,b\n  # more\nbeta.com # old\n"
     reader = open_list(_list(tmp_path, text))
-    assert (reader.header, reader.delimiter) == (False, None)
+    assert (reader.header, reader.form.delimiter) == (False, None)
     assert [(row.line, row.value) for row in reader] == [
         (2, "localhost"),
         (4, "https://acme.com/a"),

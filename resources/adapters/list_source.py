@@ -1,0 +1,87 @@
+"""What all forms of lists have in common: a source of records, and the error that refuses one.
+
+A form (text, Parquet, a sheet of a workbook) is one implementation of `Source` in a module of its
+own. What the cells of a record mean is decided in `resources/core/list_columns.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+PREFIX_BYTES = 262_144
+MAX_RECORD_CHARS = 1_000_000
+
+
+class ListError(Exception):
+    """A list that cannot be read; the message is one sentence: what, where, what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a list: where it starts, how it is written, its cells.
+
+    Attributes:
+        line: What a person would look up: the line of a text, the row of a sheet, and of a Parquet
+            file the row, from 1.
+        text: The record as it is written; of a form without text, its cells with commas between.
+        cells: As text. Cells at the end may be missing.
+    """
+
+    line: int
+    text: str
+    cells: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a list is written.
+
+    Attributes:
+        place: The file, or the sheet of a file; for messages.
+        encoding: Python's name of the codec of a text; None for other forms.
+        delimiter: What separates the cells of a text; None for one value a line and other forms.
+        is_plain: Whether it is a text with one value a line.
+        is_named: Whether the first record surely names the columns.
+        left_out: Columns that are not read, for they hold nothing that is text.
+    """
+
+    place: str
+    encoding: str | None = None
+    delimiter: str | None = None
+    is_plain: bool = False
+    is_named: bool = False
+    left_out: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """The records of one list; each call reads it anew, in bounded memory whatever its size."""
+
+    @property
+    def form(self) -> Form:
+        """How it is written."""
+        ...
+
+    def records(self, needed: Collection[int] | None = None) -> Iterator[Record]:
+        """Yield all records in order, a heading included.
+
+        Args:
+            needed: Places of the cells that will be looked at, from 0; others may be left empty.
+                All if None.
+
+        Raises:
+            ListError: The file is broken, or is not what it seemed to be.
+            OSError: It cannot be opened or read.
+        """
+        ...
+
+
+def as_text(cells: list[str]) -> str:
+    """Return the text of a record whose form has none: its cells up to the last that is filled."""
+    return ",".join(cells).rstrip(",")
+
+
+def one_line(error: BaseException) -> str:
+    """Return a library's message in a form that fits into a sentence."""
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

@@ -1,0 +1,192 @@
+"""The rows of a sheet of an Excel workbook, each cell as text.
+
+Not here: which sheet is meant, and what its columns hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, time
+
+from openpyxl.utils.datetime import from_excel
+
+from resources.adapters.list_source import MAX_RECORD_CHARS
+from resources.adapters.workbook_parts import (
+    MOST_DEPTH,
+    Attributes,
+    BrokenPartError,
+    unescaped,
+)
+from resources.adapters.workbook_strings import Strings
+
+MOST_ROWS = 1_048_576
+MOST_CELLS = 16_384
+_LARGEST_WHOLE = 1e15  # beyond, a float does not hold every whole number
+_LETTERS = re.compile("[A-Z]{1,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class CellFormats:
+    """What is needed to read the value of a cell.
+
+    Attributes:
+        strings: The strings that cells refer to; None for a workbook without.
+        dates: Styles that show a number as a date or a time.
+        durations: Those of them that show it as a duration, as `[h]:mm` does.
+        epoch: Day 0 of its dates.
+    """
+
+    strings: Strings | None
+    dates: Collection[str]
+    durations: Collection[str]
+    epoch: datetime
+
+
+class SheetRows:
+    """Gathers the rows of a sheet as its XML is read; rows without any value are left out.
+
+    Attributes:
+        rows: (number as Excel shows it, cells up to the last with a value); whoever takes them
+            empties it.
+    """
+
+    def __init__(self, formats: CellFormats) -> None:
+        self.rows: list[tuple[int, list[str]]] = []
+        self._formats = formats
+        self._places: dict[str, int] = {}
+        self._depth = 0
+        self._count = 0
+        self._number = 0
+        self._cells: list[str] = []
+        self._place = -1
+        self._kind = "n"
+        self._style = ""
+        self._pieces: list[str] = []
+        self._size = 0
+        self._is_value = False
+        self._is_aid = False
+
+    def begin(self, name: str, attributes: Attributes) -> None:
+        self._depth += 1
+        if name in ("v", "t"):
+            self._is_value = not self._is_aid
+        elif name == "c":
+            self._begin_cell(attributes)
+        elif name == "row":
+            self._begin_row(attributes)
+        elif name == "rPh":
+            self._is_aid = True
+        elif self._depth > MOST_DEPTH:
+            raise BrokenPartError("elements stand too deep in one another")
+
+    def text(self, text: str) -> None:
+        if self._is_value:
+            self._pieces.append(text)
+            self._size += len(text)
+            if self._size > MAX_RECORD_CHARS:
+                raise BrokenPartError(
+                    f"row {self._number} has more than {MAX_RECORD_CHARS:,} characters"
+                )
+
+    def end(self, name: str) -> None:
+        self._depth -= 1
+        if name in ("v", "t"):
+            self._is_value = False
+        elif name == "c":
+            if self._pieces:
+                value = self._value("".join(self._pieces))
+                self._pieces.clear()
+                self._put(value)
+        elif name == "row":
+            if self._cells:
+                self.rows.append((self._number, self._cells))
+                self._cells = []
+        elif name == "rPh":
+            self._is_aid = False
+
+    def _begin_row(self, attributes: Attributes) -> None:
+        self._count += 1
+        number = attributes.get("r")
+        self._number = self._number + 1 if number is None else _whole(number)
+        if max(self._count, self._number) > MOST_ROWS:
+            raise BrokenPartError(f"it has more rows than the {MOST_ROWS:,} that Excel allows")
+        self._cells = []
+        self._place = -1
+        self._size = 0
+
+    def _begin_cell(self, attributes: Attributes) -> None:
+        self._kind = attributes.get("t", "n")
+        self._style = attributes.get("s", "0")
+        self._pieces.clear()
+        name = attributes.get("r")
+        self._place = self._place + 1 if name is None else self._place_of(name)
+        if self._place >= MOST_CELLS:
+            raise BrokenPartError(f"row {self._number} has more cells than Excel allows")
+
+    def _place_of(self, name: str) -> int:
+        """Return the place of a cell in its row, from 0, by its name such as `AB12`."""
+        letters = name.rstrip("0123456789")
+        place = self._places.get(letters)
+        if place is None:
+            if not _LETTERS.fullmatch(letters):
+                raise BrokenPartError(f"row {self._number} has a cell named {name[:20]!r}")
+            place = 0
+            for letter in letters:
+                place = place * 26 + ord(letter) - ord("A") + 1
+            place -= 1
+            self._places[letters] = place
+        return place
+
+    def _put(self, value: str) -> None:
+        missing = self._place - len(self._cells)
+        if missing < 0:
+            self._cells[self._place] = value
+        elif value:
+            self._cells.extend([""] * missing)
+            self._cells.append(value)
+
+    def _value(self, text: str) -> str:
+        match self._kind:
+            case "s":
+                if self._formats.strings is None:
+                    raise BrokenPartError("its cells refer to strings, and it has none")
+                return self._formats.strings[_whole(text)]
+            case "n":
+                return self._date(text) if self._style in self._formats.dates else _number(text)
+            case "b":
+                return "FALSE" if text.strip() == "0" else "TRUE"
+            case _:  # text, an ISO date, or an error such as #N/A
+                return unescaped(text)
+
+    def _date(self, text: str) -> str:
+        is_duration = self._style in self._formats.durations
+        try:
+            found = from_excel(float(text), self._formats.epoch, timedelta=is_duration)
+        except (ValueError, OverflowError):
+            return _number(text)
+        if isinstance(found, datetime):
+            is_day = found.time() == time()
+            return found.date().isoformat() if is_day else found.isoformat(" ", "seconds")
+        return found.isoformat("seconds") if isinstance(found, time) else str(found)
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise BrokenPartError(f"{text[:20]!r} stands where a whole number belongs") from error
+
+
+def _number(text: str) -> str:
+    """Write a number as Excel shows it: at most 15 digits, and no fraction where there is none."""
+    if text.isdecimal():
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if number.is_integer() and abs(number) < _LARGEST_WHOLE:
+        return str(int(number))
+    return f"{number:.15g}"
