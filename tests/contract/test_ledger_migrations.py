@@ -39,5 +39,5 @@ def test_what_was_requested_before_there_were_requests_is_wanted_in_both_phases(
         for phase in FETCHING
     }
     assert [batch.key for batch in Lists(database).batches_of("a")] == ["a-00001", "a-00002"]
-    assert Lists(database).known_domains("a") == {"one.example", "two.example"}
+    assert [one["domain"] for one in Lists(database).manifest("a-00002")] == ["two.example"]
     database.close()

@@ -71,6 +71,28 @@ class RunBook:
                 .values(ended_at=now)
             )
 
+    def wait(self, run_id: str, until: float) -> None:
+        """Note that the run waits on purpose before it tries again, until then (epoch seconds)."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(run_processes)
+                .where(run_processes.c.run_id == run_id)
+                .values(waits_until=until)
+            )
+
+    def waits(self, run_ids: Iterable[str]) -> dict[str, float]:
+        """Until when each run waits before it tries again; the past for one that does not."""
+        found: dict[str, float] = {}
+        with self._database.read() as connection:
+            for part in in_parts(list(run_ids)):
+                rows = connection.execute(
+                    select(run_processes.c.run_id, run_processes.c.waits_until).where(
+                        run_processes.c.run_id.in_(part)
+                    )
+                )
+                found.update((row.run_id, float(row.waits_until)) for row in rows)
+        return found
+
     def processes(self, run_ids: Iterable[str]) -> dict[str, ProcessIdentity]:
         """The newest process of each run that has had one."""
         found: dict[str, ProcessIdentity] = {}

@@ -355,6 +355,8 @@ run_processes = Table(
     Column("process_started", Double, nullable=False),
     Column("started_at", Double, nullable=False),
     Column("ended_at", Double),
+    # Until when it waits on purpose before it tries again.
+    Column("waits_until", Double, nullable=False, server_default="0"),
 )
 
 run_endings = Table(

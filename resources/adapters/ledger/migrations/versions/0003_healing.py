@@ -63,6 +63,10 @@ def upgrade() -> None:
             sa.Column("ended_at", sa.Double(), nullable=True),
             sa.PrimaryKeyConstraint(key),
         )
+    op.add_column(
+        "run_processes",
+        sa.Column("waits_until", sa.Double(), nullable=False, server_default="0"),
+    )
     op.create_table(
         "run_endings",
         sa.Column("run_id", sa.String(length=64), nullable=False),
