@@ -15,9 +15,11 @@ from dagster import (
 from pipeline_assets import reporting
 from pipeline_assets.dagster_records import PartitionLog, Upstream
 from pipeline_assets.enriched_companies import enriched_companies
-from pipeline_assets.failures import UNFORESEEN
+from pipeline_assets.failures import crashed_in, taken_over
 from pipeline_assets.partitions import BATCHES, PROFILES_PER_RUN
 from pipeline_assets.scraped_pages import scraped_pages
+from resources.core.errors import LeaseLost
+from resources.core.models import Phase
 from resources.dagster_resource import PipelineResource
 from resources.platform import Platform
 from resources.profile_builder import ASSET, CODE_VERSION, BuiltProfiles
@@ -31,7 +33,6 @@ UPSTREAM = ("enriched_companies", "scraped_pages")
     backfill_policy=PROFILES_PER_RUN,
     deps=[enriched_companies, scraped_pages],
     output_required=False,
-    retry_policy=UNFORESEEN,
     group_name="companies",
     kinds={"parquet"},
     owners=["team:data"],
@@ -40,10 +41,16 @@ UPSTREAM = ("enriched_companies", "scraped_pages")
     "from what is settled; says what is missing and is built again when more has settled.",
 )
 def company_profiles(context: AssetExecutionContext, pipeline: PipelineResource) -> Iterator[Any]:
-    log = PartitionLog.of_run(context)
-    upstream = Upstream(context.instance, UPSTREAM, context.partition_keys)
-    for key in sorted(context.partition_keys):
-        record_profiles(log, pipeline.platform, upstream, key)
+    log, keys = PartitionLog.of_run(context), sorted(context.partition_keys)
+    try:
+        upstream = Upstream(context.instance, UPSTREAM, context.partition_keys)
+        for key in keys:
+            record_profiles(log, pipeline.platform, upstream, key)
+    except LeaseLost as error:
+        raise taken_over(error) from error
+    except Exception as error:  # noqa: BLE001  # it has a kind, and is raised again
+        failure = crashed_in(context, Phase.PROFILE_BUILD, keys, error)
+        raise failure from failure.__cause__
     yield from ()
 
 

@@ -11,15 +11,15 @@ import time
 from collections.abc import Mapping, Sequence
 
 import pyarrow.parquet as pq
-from dagster import AssetExecutionContext
+from dagster import AssetExecutionContext, RetryRequested
 
 from pipeline_assets import reporting
 from pipeline_assets.dagster_records import PartitionLog, Upstream
 from pipeline_assets.failures import (
+    AT_ONCE_S,
     MOST_EXAMPLES,
     as_dagster,
-    crashed,
-    stack_of,
+    crashed_in,
     taken_over,
     unusable,
 )
@@ -76,8 +76,7 @@ def run_phase(context: AssetExecutionContext, pipeline: PipelineResource, phase:
     except UsageError as error:
         raise unusable(error) from error
     except Exception as error:  # noqa: BLE001  # it has a kind, and is raised again
-        failure = crashed(phase, keys, error, retries_done=context.retry_number)
-        context.log.error(f"{failure.description}\n{stack_of(error)}")
+        failure = crashed_in(context, phase, keys, error)
         raise failure from failure.__cause__
     if ended is not None:
         recorder.conclude(ended, since)
@@ -205,7 +204,7 @@ class _Recorder:
         examples = work.examples(self._phase, sorted(ended.unsettled))
         settings, now = self._platform.settings, self._platform.clock.now()
         stacks = {one.stack: None for one in (*bugs, *examples) if one.stack}
-        raise as_dagster(
+        failure = as_dagster(
             phase_error(self._phase, total, examples, ended.stopped_by, now),
             retries_done=self._context.retry_number,
             max_retries=settings.max_retries,
@@ -214,3 +213,14 @@ class _Recorder:
             examples=examples,
             stacks=list(stacks),
         )
+        if isinstance(failure, RetryRequested):
+            self._wait(failure.seconds_to_wait or 0.0, str(failure.__cause__))
+            failure.seconds_to_wait = AT_ONCE_S
+        raise failure
+
+    def _wait(self, wait_s: float, why: str) -> None:
+        """Wait before the run tries again, here: while Dagster waits, a cancel is not heard."""
+        run_id, clock = self._context.run.run_id, self._platform.clock
+        self._platform.ledger.runs.wait(run_id, clock.now() + wait_s)
+        self._context.log.warning(f"{why} Trying again in {wait_s:.0f} s.")
+        time.sleep(wait_s)

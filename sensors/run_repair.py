@@ -73,7 +73,7 @@ def repair_runs(
         if tagged is not None:
             identities.setdefault(target.run.run_id, tagged)
     workers = workers_of(instance, platform, identities)
-    signs = platform.ledger.runs.signs(ids)
+    signs, waits = platform.ledger.runs.signs(ids), platform.ledger.runs.waits(ids)
     began_at = _since(instance, ids)
     found: list[Repaired] = []
     for target in begun:
@@ -89,7 +89,11 @@ def repair_runs(
             last_sign_at=max(
                 own.progress_at if own else 0.0, newest.timestamp if newest else since
             ),
-            waits_until=max(own.waits_until if own else 0.0, _waits_until(newest)),
+            waits_until=max(
+                own.waits_until if own else 0.0,
+                waits.get(target.run.run_id, 0.0),
+                _waits_until(newest),
+            ),
             is_from_before_start=server_began_at is not None and since < server_began_at,
         )
         verdict = decide_run(standing, now, stuck_after_s=platform.settings.stuck_after)

@@ -18,6 +18,7 @@ from dagster._core.definitions.dependency import NodeHandle
 from dagster._core.events import StepRetryData
 from dagster._core.execution.plan.handle import StepHandle
 from dagster._core.launcher import CheckRunHealthResult, RunLauncher, WorkerStatus
+from dagster._utils.error import SerializableErrorInfo
 from sqlalchemy import insert, update
 
 from resources.adapters.ledger.process_identity import (
@@ -235,7 +236,9 @@ def test_a_run_that_waits_for_its_next_attempt_is_left_until_then(home: HealingH
         job_name=run.job_name,
         step_key="scraped_pages",
         step_handle=StepHandle(NodeHandle("scraped_pages", None)),
-        event_specific_data=StepRetryData(error=None, seconds_to_wait=2 * STUCK_S),
+        event_specific_data=StepRetryData(
+            error=SerializableErrorInfo("503", [], None), seconds_to_wait=2 * STUCK_S
+        ),
     )
     home.instance.report_dagster_event(waiting, run_id=run.run_id)
     with sleeper() as (process, who):
