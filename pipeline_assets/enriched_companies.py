@@ -6,7 +6,6 @@ from typing import Any
 from dagster import AssetExecutionContext, asset
 
 from pipeline_assets.domain_batches import domain_batches
-from pipeline_assets.failures import UNFORESEEN
 from pipeline_assets.partitions import BATCHES, PHASE_PER_RUN
 from pipeline_assets.recording import run_phase
 from resources.core.enrichment import CODE_VERSION
@@ -19,7 +18,6 @@ from resources.dagster_resource import PipelineResource
     backfill_policy=PHASE_PER_RUN,
     deps=[domain_batches],
     output_required=False,
-    retry_policy=UNFORESEEN,
     group_name="companies",
     kinds={"api", "parquet"},
     owners=["team:data"],

@@ -6,11 +6,13 @@ reason, an example of each, the causes and every stack trace.
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dagster import (
+    AssetExecutionContext,
     Backoff,
     Failure,
     MetadataValue,
@@ -36,8 +38,12 @@ from resources.core.models import Phase
 from resources.core.redaction import redact
 from resources.core.unsettled import Example
 
-# For what nobody foresaw (a bug, a database that went away): soon, twice more, then a person.
+# For what nobody foresaw (a bug, a database that went away): soon, twice more, then a later run.
+# Asked for by `crashed_in`, and never given to Dagster with the asset: where a step has a policy,
+# Dagster takes a person's cancel for a failure, and tries again instead of ending.
 UNFORESEEN = RetryPolicy(max_retries=2, delay=5, backoff=Backoff.EXPONENTIAL)
+# What a retry says that was waited for already; zero would mean a policy of Dagster's own.
+AT_ONCE_S = 0.01
 MOST_EXAMPLES = 10
 _COLUMNS = (
     TableColumn("kind", "string", "why"),
@@ -134,6 +140,23 @@ def crashed(
     # Not the error itself: Dagster keeps the words of every cause, and these may hold a secret.
     failure.__cause__ = CallError(found)
     return failure
+
+
+def crashed_in(
+    context: AssetExecutionContext, phase: Phase, batch_keys: Sequence[str], error: Exception
+) -> Failure | RetryRequested:
+    """Log an error of the run itself, and give what to raise; waits first where it is tried again.
+
+    The wait is here because Dagster hears no cancel while it waits itself.
+    """
+    failure = crashed(phase, batch_keys, error, retries_done=context.retry_number)
+    context.log.error(f"{failure.description}\n{stack_of(error)}")
+    if not failure.allow_retries:
+        return failure
+    time.sleep(UNFORESEEN.calculate_delay(context.retry_number + 1))
+    request = RetryRequested(max_retries=UNFORESEEN.max_retries, seconds_to_wait=AT_ONCE_S)
+    request.__cause__ = failure
+    return request
 
 
 def _of_run(error: Exception) -> CoreFailure:

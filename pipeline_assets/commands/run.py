@@ -19,14 +19,18 @@ from pipeline_assets.commands.interrupts import EXIT_CODE as INTERRUPTED
 from pipeline_assets.commands.interrupts import Interrupts
 from pipeline_assets.commands.opening import SANDBOX_FOLDER
 from pipeline_assets.commands.progress import Progress
-from pipeline_assets.commands.sandbox_process import point_settings_at, sandbox_server
+from pipeline_assets.commands.sandbox_process import (
+    list_for_sandbox,
+    point_settings_at,
+    sandbox_server,
+)
 from resources.adapters.ledger.lists import IngestReport
 from resources.adapters.providers.registry import paid_providers
 from resources.core.config import Settings, load_settings
 from resources.core.errors import LeaseLost, UsageError
 from resources.core.models import Phase
 from resources.core.profile_rules import RULES
-from resources.ingest import read_list, take_in
+from resources.ingest import ListContent, read_list, take_in
 from resources.platform import Platform
 
 if TYPE_CHECKING:
@@ -68,7 +72,7 @@ def run(request: Request) -> int:
     file = request.file.absolute()
     with ExitStack() as stack:
         content = read_list(file, name=request.name, column=request.column)
-        _set_up_sandbox(request, file, stack)
+        _set_up_sandbox(request, file, content, stack)
         settings = _settings(request)
         if request.dry_run:
             return estimate.show(settings, content, as_json=request.as_json)
@@ -76,7 +80,7 @@ def run(request: Request) -> int:
         try:
             platform = stack.enter_context(_opened(settings))
             report = take_in(platform.ledger, platform.clock, content, settings.batch_size)
-            del content  # a long list's rows are in the ledger now
+            content.close()  # a long list's rows are in the ledger now
             return _work_on(platform, report, request, only, wait_s, started, stack)
         except KeyboardInterrupt:
             said, code = summary.interrupted(), INTERRUPTED
@@ -170,7 +174,7 @@ def _is_sandbox(request: Request) -> bool:
     return request.sandbox or request.sandbox_url is not None
 
 
-def _set_up_sandbox(request: Request, file: Path, stack: ExitStack) -> None:
+def _set_up_sandbox(request: Request, file: Path, content: ListContent, stack: ExitStack) -> None:
     if not _is_sandbox(request):
         if request.corpus or request.faults:
             raise UsageError("--corpus and --faults need --sandbox.")
@@ -179,7 +183,8 @@ def _set_up_sandbox(request: Request, file: Path, stack: ExitStack) -> None:
     if request.sandbox_url is not None:
         url = request.sandbox_url
     else:
-        arguments = ["--domains", str(file), "--seed", str(request.seed)]
+        listed = list_for_sandbox(file, content, stack)
+        arguments = ["--domains", str(listed), "--seed", str(request.seed)]
         if request.corpus is not None:
             arguments += ["--corpus", str(request.corpus.absolute())]
         if request.faults is not None:

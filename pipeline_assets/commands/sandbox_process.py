@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 from resources.core.config import PROJECT_ROOT
 from resources.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from resources.ingest import ListContent
 
 _READY = "sandbox listening on "
 _KEY = "sandbox-key"
@@ -51,6 +58,20 @@ def sandbox_server(arguments: Sequence[str]) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def list_for_sandbox(file: Path, content: ListContent, stack: ExitStack) -> Path:
+    """A list in the form that the sandbox reads: itself if it is a text in UTF-8, else a copy."""
+    form = content.form
+    if form.encoding in ("utf-8", "utf-8-sig") and not form.is_packed:
+        return file
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pipeline-sandbox-"))
+    copy = Path(folder) / "companies.csv"
+    with copy.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["domain", "company_name", "country"])
+        writer.writerows(content.companies())
+    return copy
 
 
 def point_settings_at(url: str) -> None:
