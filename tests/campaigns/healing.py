@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 import traceback
@@ -165,6 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, help="file to write; standard output otherwise")
     parser.add_argument("--folder", type=Path, help="keep everything there; must be empty")
     options = parser.parse_args(arguments)
+    # Whoever ends the campaign ends its servers with it.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     cases = _chosen(options.cases)
     with tempfile.TemporaryDirectory(prefix="healing-") as temporary:
         folder = (options.folder or Path(temporary)).absolute()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import suppress
 from random import Random
+
+import psutil
 
 from tests.campaigns.checks import FETCHING
 from tests.campaigns.healing_place import Place
@@ -14,9 +18,11 @@ from tests.campaigns.healing_waits import until
 
 BOUND_S = 120.0
 DAEMON_BOUND_S = 60.0
-# After so many intervals without a tick a sensor counts as silent.
-SILENT_INTERVALS = 3
-# What the watch may need beyond them.
+# From what a worker sits out to what breaks every run off.
+AWAY_S = (0.0, 30.0)
+# After so many intervals without a tick a sensor counts as silent, and none of them as shorter.
+SILENT_INTERVALS, LEAST_INTERVAL_S = 3, 10.0
+# What the watch may need beyond them: it looks every half minute.
 WATCH_S = 60.0
 
 
@@ -50,14 +56,15 @@ def _silenced(place: Place, lane: Lane, random: Random) -> Played:
     (daemon,) = place.servers.part(Part.DAEMON)
     daemon.suspend()
     at = time.time()
-    bound_s = SILENT_INTERVALS * place.heal_s + WATCH_S
+    bound_s = SILENT_INTERVALS * max(place.heal_s, LEAST_INTERVAL_S) + WATCH_S
     words = ("daemon", "silent", "ticked")
     try:
         until(lambda: place.webhook.about(words, at), 2 * bound_s, "an alert about the daemon")
         told_at = place.webhook.about(words, at)[0].at
         status, doctor = (place.command(command).out.lower() for command in ("status", "doctor"))
     finally:
-        daemon.resume()
+        with suppress(psutil.NoSuchProcess):
+            daemon.resume()
     begin(place, lane)
     settled_since(place, lane, time.time(), BOUND_S)
     about = place.webhook.about(words, at)
@@ -74,11 +81,14 @@ def _database(place: Place, lane: Lane, random: Random) -> Played:
     phase = random.choice(FETCHING)
     begin(place, lane, slow=[phase])
     at_work(place, lane, phase)
+    away_s = random.uniform(*AWAY_S)
     place.database.stop()
+    threading.Event().wait(away_s)
     place.database.start()
     at = time.time()
     place.internet.quick(lane)
-    return Played(settled_since(place, lane, at, BOUND_S), f"the database's return, in {phase}")
+    since = f"the database's return, after {away_s:.0f} s in {phase}"
+    return Played(settled_since(place, lane, at, BOUND_S), since)
 
 
 CASES = [
