@@ -14,6 +14,7 @@ from pathlib import Path
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.lists import IngestReport, Rejected
 from resources.adapters.list_reader import ListError, ListRow, file_digest, open_list
+from resources.adapters.list_source import Form
 from resources.adapters.list_spool import ListSpool, SpoolError
 from resources.adapters.suffix_list import bundled_rules
 from resources.core.batches import list_name_from
@@ -34,14 +35,14 @@ class ListContent:
         digest: Of the file's bytes and the column asked for.
 
     Attributes:
-        left_out: Columns of the file that are not kept, for they hold nothing that is text.
+        form: How the file is written, and which of its columns are not kept.
     """
 
-    def __init__(self, name: str, source: str, digest: str) -> None:
+    def __init__(self, name: str, source: str, digest: str, form: Form) -> None:
         self.name = name
         self.source = source
         self.digest = digest
-        self.left_out: tuple[str, ...] = ()
+        self.form = form
         self.rows = 0
         self.accepted = 0
         self.duplicates = 0
@@ -69,13 +70,27 @@ class ListContent:
         """Return those of the domains that the file does not have."""
         return self._spool.lacks(domains)
 
+    def companies(self) -> Iterator[tuple[str, str | None, str | None]]:
+        """Yield domain, name and country of each company in the order of the file."""
+        return self._spool.companies()
+
     def most_frequent_reason(self) -> str:
         return self._spool.reasons.most_common(1)[0][0]
 
     def write(self, ledger: Ledger, batch_size: int, now: float) -> IngestReport:
-        """Write what is new to the ledger, all of it or nothing."""
-        # Asked before the transaction: while that is open nobody else can write to SQLite.
-        self._spool.leave_out(lambda part: ledger.lists.known_among(self.name, part))
+        """Write what is new to the ledger, all of it or nothing.
+
+        Raises:
+            UsageError: the list is too long, or the disk of its temporary file is full.
+        """
+        try:
+            # Asked before the transaction: while that is open nobody else can write to SQLite.
+            self._spool.leave_out(lambda part: ledger.lists.known_among(self.name, part))
+            return self._write(ledger, batch_size, now)
+        except SpoolError as error:
+            raise UsageError(str(error)) from error
+
+    def _write(self, ledger: Ledger, batch_size: int, now: float) -> IngestReport:
         return ledger.lists.add(
             self.name,
             source=self.source,
@@ -102,9 +117,9 @@ def read_list(path: Path, *, name: str | None = None, column: str | None = None)
     """
     try:
         digest = f"{file_digest(path)}:{column or ''}"
-        content = ListContent(list_name_from(name or _stem(path)), path.name, digest)
+        list_name = list_name_from(name or _stem(path))
         reader = open_list(path, column)
-        content.left_out = reader.form.left_out
+        content = ListContent(list_name, path.name, digest, reader.form)
         for row in reader:
             content.take(row)
     except (ListError, SpoolError, ValueError) as error:

@@ -42,6 +42,7 @@ class Form:
         place: The file, or the sheet of a file; for messages.
         encoding: Python's name of the codec of a text; None for other forms.
         delimiter: What separates the cells of a text; None for one value a line and other forms.
+        is_packed: Whether it is a text that was packed with gzip.
         is_plain: Whether it is a text with one value a line.
         is_named: Whether the first record surely names the columns.
         left_out: Columns that are not read, for they hold nothing that is text.
@@ -50,6 +51,7 @@ class Form:
     place: str
     encoding: str | None = None
     delimiter: str | None = None
+    is_packed: bool = False
     is_plain: bool = False
     is_named: bool = False
     left_out: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ import tempfile
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import orjson
 
@@ -41,6 +42,7 @@ _ADD = (
     "INSERT INTO members (domain, line, name, country, attributes) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (domain) DO NOTHING"
 )
+_DOMAINS = "SELECT number, domain FROM members WHERE number > ? ORDER BY number LIMIT ?"
 _REJECT = "INSERT INTO rejected (line, raw, reason, detail) VALUES (?, ?, ?, ?)"
 
 
@@ -55,7 +57,7 @@ class ListSpool:
         reasons: How many rows were rejected, by reason.
         close: Gives the space back; else the end of this object does.
 
-    Raises: `SpoolError` when it is made or added to, and the disk is full or fails.
+    Raises: `SpoolError` from every call when the disk is full or fails.
     """
 
     def __init__(self) -> None:
@@ -105,47 +107,62 @@ class ListSpool:
     def domains(self) -> Iterator[list[str]]:
         """Yield the domains in their order, in parts."""
         last = 0
-        while rows := self._database.execute(
-            "SELECT number, domain FROM members WHERE number > ? ORDER BY number LIMIT ?",
-            (last, ROWS_AT_A_TIME),
-        ).fetchall():
-            yield [domain for _, domain in rows]
-            last = rows[-1][0]
+        with _told():
+            while rows := self._database.execute(_DOMAINS, (last, ROWS_AT_A_TIME)).fetchall():
+                yield [domain for _, domain in rows]
+                last = rows[-1][0]
 
     def lacks(self, domains: Collection[str]) -> list[str]:
         """Return those of the domains that no row has."""
         query = "SELECT 1 FROM members WHERE domain = ?"
-        return [
-            domain
-            for domain in domains
-            if self._database.execute(query, (domain,)).fetchone() is None
-        ]
+        with _told():
+            return [
+                domain
+                for domain in domains
+                if self._database.execute(query, (domain,)).fetchone() is None
+            ]
 
     def leave_out(self, known_among: Callable[[list[str]], Collection[str]]) -> None:
         """Let `members` leave out those that somebody knows, who is asked in parts."""
-        self._database.execute("UPDATE members SET is_known = 0 WHERE is_known")
-        for part in self.domains():
-            self._database.executemany(
-                "UPDATE members SET is_known = 1 WHERE domain = ?",
-                [(domain,) for domain in known_among(part)],
-            )
+        with _told():
+            self._database.execute("UPDATE members SET is_known = 0 WHERE is_known")
+            for part in self.domains():
+                self._database.executemany(
+                    "UPDATE members SET is_known = 1 WHERE domain = ?",
+                    [(domain,) for domain in known_among(part)],
+                )
 
     def members(self) -> Iterator[NewMember]:
         """Yield the first row of each domain, with the names of its duplicates."""
-        rows = self._database.execute(
-            "SELECT domain, line, name, country, attributes, other_names FROM members "
-            "WHERE NOT is_known ORDER BY number"
-        )
-        for row in rows:
-            yield NewMember(*row)
+        with _told():
+            for row in self._database.execute(
+                "SELECT domain, line, name, country, attributes, other_names FROM members "
+                "WHERE NOT is_known ORDER BY number"
+            ):
+                yield NewMember(*row)
+
+    def companies(self) -> Iterator[tuple[str, str | None, str | None]]:
+        """Yield domain, name and country of the first row of each domain."""
+        with _told():
+            yield from self._database.execute(
+                "SELECT domain, name, country FROM members ORDER BY number"
+            )
 
     def rejected(self) -> Iterator[Rejected]:
         """Yield the rows without a domain."""
-        rows = self._database.execute(
-            "SELECT line, raw, reason, detail FROM rejected ORDER BY number"
-        )
-        for row in rows:
-            yield Rejected(*row)
+        with _told():
+            for row in self._database.execute(
+                "SELECT line, raw, reason, detail FROM rejected ORDER BY number"
+            ):
+                yield Rejected(*row)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _no_space(error) from error
 
 
 def _private_database() -> sqlite3.Connection:

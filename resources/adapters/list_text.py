@@ -22,19 +22,17 @@ class TextSource:
 
     Attributes:
         width: How many cells a record usually has.
-        is_packed: Whether the file is a gzip archive of the text.
     """
 
     path: Path
     form: Form
     width: int
-    is_packed: bool
 
     def records(self, needed: Collection[int] | None = None) -> Iterator[Record]:  # noqa: ARG002
         """Yield all records; a text has to be cut into all of its cells anyway."""
         encoding = self.form.encoding
         assert encoding is not None
-        with _opened(self.path, encoding, is_packed=self.is_packed) as stream:
+        with _opened(self.path, encoding, is_packed=self.form.is_packed) as stream:
             lines = LineSource(stream, self.form.place)
             yield from records(lines, self.form.delimiter, self.width)
 
@@ -58,8 +56,8 @@ def text_source(path: Path, prefix: bytes, *, is_packed: bool = False) -> TextSo
     if not sample:
         raise ListError(f"{place} is empty; give a file with one domain a line or a CSV")
     delimiter, width = detect_delimiter(sample)
-    form = Form(place, encoding, delimiter, is_plain=delimiter is None)
-    return TextSource(path, form, width, is_packed)
+    form = Form(place, encoding, delimiter, is_packed=is_packed, is_plain=delimiter is None)
+    return TextSource(path, form, width)
 
 
 def _opened(path: Path, encoding: str, *, is_packed: bool) -> TextIO:

@@ -275,7 +275,7 @@ def test_columns_of_the_same_name_or_none_are_told_apart(tmp_path: Path) -> None
         (b"\x1f\x8b\x08\x00", "a gzip archive"),
         (b"%PDF-1.7\n", "a PDF"),
         (b"\x00\x01\x02\x03" * 50, "binary file"),
-        ("domain\nacme.com\n".encode("utf-16-le"), "UTF-16 without its mark"),
+        ("domain\n".encode("utf-16-le") + b"\x00\xd8a\x00", "decoded as UTF-16-LE"),
         ("domain\n".encode("utf-16") + b"\x00\xd8a\x00", "decoded as UTF-16"),
         ("domain\na.com\n".encode("utf-16") + b"a", "decoded as UTF-16"),
         ("domain\na.com\n".encode("utf-32"), "UTF-32"),
