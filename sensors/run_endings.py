@@ -116,6 +116,8 @@ def how_it_ended(
     signs = platform.ledger.runs.signs([run.run_id]).get(run.run_id)
     if signs is not None and signs.interrupted:
         return RunEnding.CANCELLED_BY_USER, "A person ended the command that ran it."
+    if signs is not None and signs.terminated:
+        return RunEnding.WORKER_DIED, "The command that ran it was terminated (SIGTERM)."
     messages = _messages(instance, run.run_id, _ENDINGS)
     reason = messages[-1] if messages else ""
     if is_over_its_limit(instance, run):

@@ -12,11 +12,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from pipeline_assets.commands import storage_trouble, summary
-from pipeline_assets.commands.interrupts import EXIT_CODE as INTERRUPTED
-from pipeline_assets.commands.interrupts import Interrupts
+from pipeline_assets.commands.interrupts import EXIT_CODE, Interrupts
 from pipeline_assets.commands.opening import SANDBOX_FOLDER, opened
 from pipeline_assets.commands.sandbox_process import point_settings_at, sandbox_server
 from pipeline_assets.commands.wording import print_json
+from resources.adapters.ledger.workers import INTERRUPTED, TERMINATED
 from resources.core.config import load_settings
 from resources.core.recovery import Action
 from resources.platform import Platform
@@ -44,7 +44,9 @@ def heal(*, sandbox: bool, dry_run: bool, as_json: bool) -> int:
         workers = platform.ledger.workers
         interrupts = stack.enter_context(
             Interrupts(
-                lambda: workers.end_of_process(platform.clock.now(), "interrupted"),
+                lambda by_person: workers.end_of_process(
+                    platform.clock.now(), INTERRUPTED if by_person else TERMINATED
+                ),
                 summary.interrupted(),
             )
         )
@@ -52,7 +54,7 @@ def heal(*, sandbox: bool, dry_run: bool, as_json: bool) -> int:
             found, failures = _reconcile(platform, interrupts, is_advice=dry_run)
         except KeyboardInterrupt:
             print(summary.interrupted(), file=sys.stderr)
-            return INTERRUPTED
+            return EXIT_CODE
     if as_json:
         print_json(_as_json(found, failures))
     else:

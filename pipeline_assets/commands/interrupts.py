@@ -26,12 +26,14 @@ class Interrupts:
 
     Args:
         give_back: Called once a stop was asked for, when all has ended by itself or before the
-            process is ended the hard way: releases its claims, and tells who wanted it so.
+            process is ended the hard way: releases its claims, and notes whether a person wanted
+            it so (Ctrl-C; SIGTERM is what ends services).
         message: What to say then.
     """
 
-    def __init__(self, give_back: Callable[[], None], message: str) -> None:
+    def __init__(self, give_back: Callable[[bool], None], message: str) -> None:
         self.requested = threading.Event()
+        self._is_by_person = False
         self._give_back = give_back
         self._message = message
         self._finished = threading.Event()
@@ -52,12 +54,13 @@ class Interrupts:
         if self.requested.is_set():
             # With the ledger away nothing is to be told: then it ends as after a kill.
             with contextlib.suppress(SQLAlchemyError):
-                self._give_back()
+                self._give_back(self._is_by_person)
 
     def _watch(self) -> None:
         while data := os.read(self._reader, 64):
             if _STOPPING.isdisjoint(data):
                 continue
+            self._is_by_person |= signal.SIGINT in data
             self.requested.set()
             if not self._finished.wait(GRACE_S):
                 self._end()
@@ -65,7 +68,7 @@ class Interrupts:
 
     def _end(self) -> None:
         try:
-            self._give_back()
+            self._give_back(self._is_by_person)
         finally:
             print(self._message, file=sys.stderr, flush=True)
             os._exit(EXIT_CODE)

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_assets.commands import estimate, storage_trouble, summary
-from pipeline_assets.commands.interrupts import EXIT_CODE as INTERRUPTED
-from pipeline_assets.commands.interrupts import Interrupts
+from pipeline_assets.commands.interrupts import EXIT_CODE, Interrupts
 from pipeline_assets.commands.opening import SANDBOX_FOLDER
 from pipeline_assets.commands.progress import Progress
 from pipeline_assets.commands.sandbox_process import (
@@ -25,10 +24,11 @@ from pipeline_assets.commands.sandbox_process import (
     sandbox_server,
 )
 from resources.adapters.ledger.lists import IngestReport
+from resources.adapters.ledger.workers import INTERRUPTED, TERMINATED
 from resources.adapters.providers.registry import paid_providers
 from resources.core.config import Settings, load_settings
 from resources.core.errors import LeaseLost, UsageError
-from resources.core.models import Phase
+from resources.core.models import FETCHING, Phase
 from resources.core.profile_rules import RULES
 from resources.ingest import ListContent, read_list, take_in
 from resources.platform import Platform
@@ -83,7 +83,7 @@ def run(request: Request) -> int:
             content.close()  # a long list's rows are in the ledger now
             return _work_on(platform, report, request, only, wait_s, started, stack)
         except KeyboardInterrupt:
-            said, code = summary.interrupted(), INTERRUPTED
+            said, code = summary.interrupted(), EXIT_CODE
         except LeaseLost as error:
             said, code = f"pipeline: {summary.taken_over(error)}", UNSETTLED
         except BrokenPipeError:
@@ -106,7 +106,7 @@ def _work_on(
     """Drive Dagster, and sum up. What it opens is closed with the stack."""
     progress = stack.enter_context(Progress(platform, is_quiet=request.as_json))
     progress.say(summary.taken_in(report))
-    interrupts = stack.enter_context(_interrupts(platform))
+    interrupts = stack.enter_context(_interrupts(platform, report.list_name, only))
     outcome = _drive(platform, report, only, wait_s, progress, interrupts)
     progress.stop()
     if interrupts.requested.is_set():
@@ -119,12 +119,20 @@ def _work_on(
     return SETTLED if outcome.is_finished else UNSETTLED
 
 
-def _interrupts(platform: Platform) -> Interrupts:
-    workers = platform.ledger.workers
-    return Interrupts(
-        lambda: workers.end_of_process(platform.clock.now(), "interrupted"),
-        summary.interrupted(),
-    )
+def _interrupts(platform: Platform, list_name: str, only: Phase | None) -> Interrupts:
+    ledger = platform.ledger
+
+    def give_back(by_person: bool) -> None:
+        now = platform.clock.now()
+        ledger.workers.end_of_process(now, INTERRUPTED if by_person else TERMINATED)
+        if not by_person:
+            return
+        # All that the command was for, and not the run alone that it was in.
+        keys = [batch.key for batch in ledger.lists.batches_of(list_name)]
+        for phase in FETCHING if only is None else {only}.intersection(FETCHING):
+            ledger.requests.hold(keys, phase, "a person ended `pipeline run`", now)
+
+    return Interrupts(give_back, summary.interrupted())
 
 
 def _drive(

@@ -16,7 +16,7 @@ from resources.adapters.list_source import PREFIX_BYTES, ListError, one_line
 # Lists of domains shrink to a fifth. Gzip can do a thousandth, which is a bomb or the same few rows
 # again and again; the first of it may be that small.
 MOST_TIMES_LARGER = 200
-ALWAYS_UNPACKED_BYTES = 64_000_000
+ALWAYS_UNPACKED_BYTES = 16_000_000
 
 
 class GunzippedFile(io.RawIOBase):

@@ -26,7 +26,7 @@ ROWS_AT_A_TIME = 2_000
 # Nothing has to outlive the process: one transaction that is never committed, and no journal.
 _PREPARE = """
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
-PRAGMA cache_size = -65536;
+PRAGMA cache_size = -16384;
 CREATE TABLE members (
     number INTEGER PRIMARY KEY, domain TEXT NOT NULL UNIQUE, line INTEGER NOT NULL, name TEXT,
     country TEXT, attributes TEXT NOT NULL, other_names TEXT NOT NULL DEFAULT '[]',

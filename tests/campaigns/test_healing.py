@@ -125,6 +125,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcom
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_the_times_are_printed(
     found: dict[str, Outcome | Check], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,6 +136,7 @@ def test_the_times_are_printed(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", PLAYED)
 def test_a_fault_is_healed_in_time_and_nothing_is_lost_or_done_twice(
     found: dict[str, Outcome | Check], name: str
@@ -145,6 +147,7 @@ def test_a_fault_is_healed_in_time_and_nothing_is_lost_or_done_twice(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", [plan.name for row in ROWS for plan in row])
 def test_the_directory_holds_everybody_at_the_end(
     found: dict[str, Outcome | Check], name: str

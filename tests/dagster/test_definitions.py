@@ -20,7 +20,7 @@ from dagster import (
 )
 
 from pipeline_assets.definitions import build_definitions
-from pipeline_assets.failures import UNFORESEEN, as_dagster, taken_over
+from pipeline_assets.failures import as_dagster, taken_over
 from pipeline_assets.partitions import PHASE_PER_RUN, PROFILES_PER_RUN
 from pipeline_assets.schedules import ALL, refresh_companies, refresh_pages
 from resources.core.batches import batch_key
@@ -71,11 +71,10 @@ def test_profiles_take_another_number_of_batches_a_run_than_their_parents() -> N
     assert PHASE_PER_RUN.max_partitions_per_run != PROFILES_PER_RUN.max_partitions_per_run
 
 
-def test_only_unforeseen_crashes_are_left_to_the_retry_policy() -> None:
+def test_no_asset_has_a_retry_policy_that_would_turn_a_cancel_into_another_try() -> None:
     definitions = build_definitions()
-    for name in ("enriched_companies", "scraped_pages", "company_profiles"):
-        op = definitions.resolve_assets_def(AssetKey(name)).op
-        assert op.retry_policy == UNFORESEEN
+    for name in ASSETS:
+        assert definitions.resolve_assets_def(AssetKey(name)).op.retry_policy is None
     lost = taken_over(LeaseLost("worker 1 was declared dead"))
     assert lost.allow_retries is False
 

@@ -103,7 +103,10 @@ def test_what_a_person_stopped_is_held_until_a_person_goes_on(place: Place) -> N
     held = place.command("heal", "--json")
     assert held.code == 1
     assert held.json["batches"]["held"] > 0
-    assert not any(place.internet.calls()["calls"].values())
+    assert set(held.json["batches"]) <= {"held", "in_hand", "run", "nothing"}
+    calls = place.internet.calls()
+    assert not any(calls["calls"].values())
+    assert not calls["pages"]
     assert "Held" in place.command("status").out
     assert "released" in place.command("retry", "--name", "list").out
     assert place.command("heal").code == 0
@@ -122,3 +125,9 @@ def test_advice_says_what_would_be_done_and_does_nothing(place: Place) -> None:
     }
     assert place.runs() == runs
     assert not any(place.internet.calls()["calls"].values())
+
+
+def test_what_a_service_manager_ended_goes_on_by_itself(place: Place) -> None:
+    place.stop("COMPANY_ENRICHMENT", 20, signal.SIGTERM)
+    assert place.command("heal").code == 0
+    assert place.shown("enriched_companies") == {"MATERIALIZED"}

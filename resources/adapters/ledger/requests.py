@@ -156,6 +156,14 @@ class Requests:
                     held = {"held_at": now, "held_reason": held_reason}
                     connection.execute(update(requests).where(*mine, is_older).values(**held))
 
+    def hold(self, keys: Sequence[str], phase: Phase, reason: str, now: float) -> None:
+        """Let batches that are wanted wait until a person goes on with them."""
+        with self._database.write() as connection:
+            for part in in_parts(keys):
+                mine = (requests.c.phase == phase, requests.c.batch_key.in_(part))
+                held = {"held_at": now, "held_reason": reason}
+                connection.execute(update(requests).where(*mine).values(**held))
+
     def release(self, pairs: Iterable[tuple[Phase, str]], *, now: float | None = None) -> None:
         """Let batches be healed again that were held or given up.
 

@@ -14,7 +14,12 @@ from sqlalchemy import case, func, select, update
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import run_endings, run_processes, workers
 from resources.adapters.ledger.work_queries import in_parts
-from resources.adapters.ledger.workers import INTERRUPTED, ProcessIdentity, current_process
+from resources.adapters.ledger.workers import (
+    INTERRUPTED,
+    TERMINATED,
+    ProcessIdentity,
+    current_process,
+)
 from resources.core.run_recovery import RunEnding
 
 
@@ -26,11 +31,13 @@ class RunSigns:
         progress_at: Their newest committed state or call, epoch seconds; 0.0 for none.
         waits_until: Until when a living one waits on purpose, epoch seconds; 0.0 for no such wait.
         interrupted: Whether a person ended the command that one of them belonged to.
+        terminated: Whether that command was told to end by a signal that no person sends.
     """
 
     progress_at: float
     waits_until: float
     interrupted: bool
+    terminated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,7 @@ class RunBook:
         is_open = workers.c.ended_at.is_(None)
         waits_until = case((is_open, func.coalesce(workers.c.waits_until, 0.0)), else_=0.0)
         is_interrupted = case((workers.c.end_reason == INTERRUPTED, 1), else_=0)
+        is_terminated = case((workers.c.end_reason == TERMINATED, 1), else_=0)
         found: dict[str, RunSigns] = {}
         with self._database.read() as connection:
             for part in in_parts(list(run_ids)):
@@ -124,13 +132,17 @@ class RunBook:
                         func.max(func.coalesce(workers.c.progress_at, 0.0)).label("progress_at"),
                         func.max(waits_until).label("waits_until"),
                         func.max(is_interrupted).label("is_interrupted"),
+                        func.max(is_terminated).label("is_terminated"),
                     )
                     .where(workers.c.run_id.in_(part))
                     .group_by(workers.c.run_id)
                 )
                 for row in rows:
                     found[row.run_id] = RunSigns(
-                        float(row.progress_at), float(row.waits_until), bool(row.is_interrupted)
+                        float(row.progress_at),
+                        float(row.waits_until),
+                        bool(row.is_interrupted),
+                        bool(row.is_terminated),
                     )
         return found
 

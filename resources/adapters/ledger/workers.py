@@ -26,6 +26,8 @@ from resources.core.run_events import BROKEN_OFF
 
 # A person has ended the command: nothing else ends a worker with this word.
 INTERRUPTED = "interrupted"
+# By whoever ends services, such as a machine that is shut down: no person has decided anything.
+TERMINATED = "terminated"
 
 
 def require_unburied(connection: Connection, worker_id: str) -> None:
@@ -259,6 +261,7 @@ def _of_this_process() -> ColumnElement[bool]:
 __all__ = [
     "BROKEN_OFF",
     "INTERRUPTED",
+    "TERMINATED",
     "ProcessIdentity",
     "Workers",
     "current_process",
