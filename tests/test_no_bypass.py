@@ -20,6 +20,7 @@ COMMANDS = "pipeline_assets.commands"
 UNDER_A_PERMIT = "runs inside CallGate.call, in ProviderGateway or Rdap._bootstrap"
 THE_GUARD = "this is the guarded session, which sends nothing without a permit"
 OWN_PROCESS = "starts a process of ours on this machine"
+OWN_SERVERS = "asks our own servers on this machine whether they are ready"
 OPERATORS_OWN = "tells the operator: channels of his own choice, neither providers nor sites"
 OPERATORS_INBOX = "reads the operator's lists, at an address of his own choice"
 OWN_PORT = "binds a port of this machine to see whether it is free, and connects to nothing"
@@ -91,8 +92,12 @@ ALLOWED: Mapping[tuple[str, str, str], str] = {
     # -- this machine
     (f"{COMMANDS}.doctor", "_port", "socket.socket"): OWN_PORT,
     (f"{COMMANDS}.ui", "_check_port", "socket.socket"): OWN_PORT,
-    (f"{COMMANDS}.ui", "_dagster", "subprocess.Popen"): OWN_PROCESS,
-    (f"{COMMANDS}.ui", "_answers", "httpx.get"): "waits for our own web server on loopback",
+    (f"{COMMANDS}.process_family", "Family.start", "subprocess.Popen"): OWN_PROCESS,
+    (f"{COMMANDS}.with_parent", "main", "os.execv"): OWN_PROCESS,
+    (f"{COMMANDS}.dagster_servers", "", "grpc"): OWN_SERVERS,
+    (f"{COMMANDS}.dagster_servers", "_serves", "grpc.insecure_channel"): OWN_SERVERS,
+    (f"{COMMANDS}.dagster_servers", "_serves", "grpc.RpcError"): OWN_SERVERS,
+    (f"{COMMANDS}.dagster_servers", "_is_success", "httpx.get"): OWN_SERVERS,
     (f"{COMMANDS}.sandbox_process", "sandbox_server", "subprocess.Popen"): OWN_PROCESS,
     **{
         (f"{COMMANDS}.sandbox_process", function, what): "asks our own sandbox, on loopback"
@@ -118,6 +123,10 @@ ALLOWED: Mapping[tuple[str, str, str], str] = {
     ("resources.adapters.extraction_worker", "", "socket.socket"): OWN_PROCESS,
     ("resources.adapters.ledger.database", "Database.read", ".connect"): "the ledger's database",
     ("resources.adapters.ledger.database", "Database.write", ".connect"): "the ledger's database",
+    ("pipeline_assets.postgres_storage", "Pool._open", ".connect"): "the database of Dagster",
+    ("resources.adapters.list_spool", "_private_database", ".connect"): "a temporary file of ours",
+    ("resources.adapters.list_parquet", "_opened", "pyarrow.parquet.ParquetFile"): "a local file",
+    ("resources.adapters.list_reader", "_sources", "importlib.import_module"): "modules of ours",
     ("resources.adapters.store", "Store.read_table", "pyarrow.parquet.read_table"): "a local file",
     (f"{COMMANDS}.story", "Story._profile", "pyarrow.parquet.read_table"): "a local file",
     # -- what sends nothing
