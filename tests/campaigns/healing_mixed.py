@@ -5,13 +5,12 @@ The list comes by the inbox, so that nobody but the product itself ever launches
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -34,20 +33,23 @@ _OUTAGE_S = (5.0, 30.0)
 Fault = Callable[[Place, Lane, Random], None]
 
 
-def _worker(place: Place, lane: Lane, number: signal.Signals) -> None:
+def _workers(place: Place, lane: Lane) -> Iterator[psutil.Process]:
+    """Processes that have domains in hand."""
     for phase in FETCHING:
         worker = place.records.worker(lane, phase)
-        if worker is not None and psutil.pid_exists(worker.pid):
-            os.kill(worker.pid, number)
-            return
+        if worker is not None:
+            with suppress(psutil.NoSuchProcess):
+                yield place.servers.process(worker.pid)
 
 
 def _kill_worker(place: Place, lane: Lane, random: Random) -> None:
-    _worker(place, lane, signal.SIGKILL)
+    for process in _workers(place, lane):
+        process.kill()
 
 
 def _stop_worker(place: Place, lane: Lane, random: Random) -> None:
-    _worker(place, lane, signal.SIGSTOP)
+    for process in _workers(place, lane):
+        process.suspend()
 
 
 def _kill_daemon(place: Place, lane: Lane, random: Random) -> None:

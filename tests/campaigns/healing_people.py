@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -167,7 +165,7 @@ def _advice(place: Place, lane: Lane, random: Random) -> Played:
     phase = random.choice(FETCHING)
     begin(place, lane, slow=[phase])
     worker = at_work(place, lane, phase)
-    os.kill(worker.pid, signal.SIGKILL)
+    place.servers.process(worker.pid).kill()
     place.internet.quick(lane)
     run = worker.run_id
     until(lambda: not place.dagster.run(run).is_under_way, 120, "the killed run has ended")

@@ -6,7 +6,6 @@ inherits and which is ours alone: also orphans are found. Everything is signalle
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -116,6 +115,17 @@ class Servers:
         """The living processes that do one thing."""
         return self.members().get(part, [])
 
+    def process(self, pid: int) -> psutil.Process:
+        """A living member by its pid, as the ledger names it; never somebody else.
+
+        Raises:
+            psutil.NoSuchProcess: it is none, or has ended.
+        """
+        process = psutil.Process(pid)
+        if process.environ().get("PIPELINE_HOME") != str(self.home):
+            raise psutil.NoSuchProcess(pid)
+        return process
+
     def kill(self, *parts: Part) -> list[int]:
         """SIGKILL to all processes of these parts at once. Returns their pids."""
         members = self.members()
@@ -148,8 +158,8 @@ class Servers:
 
     def _collect(self) -> None:
         if self._root is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._root.pid, signal.SIGKILL)
+            # Does nothing where it has ended: its pid may be somebody else's by now.
+            self._root.kill()
             self._root.wait(30)
 
     def replaced(self, part: Part, gone: list[int], within_s: float) -> psutil.Process:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from contextlib import suppress
 from random import Random
@@ -28,7 +26,7 @@ def _killed(place: Place, lane: Lane, random: Random) -> Played:
     phase = random.choice(FETCHING)
     begin(place, lane, slow=[phase])
     worker = at_work(place, lane, phase)
-    os.kill(worker.pid, signal.SIGKILL)
+    place.servers.process(worker.pid).kill()
     at = time.time()
     place.internet.quick(lane)
     return Played(settled_since(place, lane, at, BOUND_S), f"the kill, in {phase}")
@@ -37,7 +35,7 @@ def _killed(place: Place, lane: Lane, random: Random) -> Played:
 def _stopped(place: Place, lane: Lane, random: Random) -> Played:
     phase = random.choice(FETCHING)
     begin(place, lane, slow=[phase])
-    process = psutil.Process(at_work(place, lane, phase).pid)
+    process = place.servers.process(at_work(place, lane, phase).pid)
     process.suspend()
     at = time.time()
     place.internet.quick(lane)

@@ -21,6 +21,7 @@ from resources.core.models import Phase, State
 from resources.ingest import read_list, take_in
 from tests.support.ledgers import add_list
 from tests.support.requirements import ROOT
+from tests.support.small_disk import small_disk
 from tests.support.time import NOW, ManualClock
 
 CLOCK = ManualClock()
@@ -220,21 +221,21 @@ def test_a_kill_leaves_no_temporary_file(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_a_full_disk_while_a_list_is_read_is_said_in_one_sentence(
-    tmp_path: Path, small_disk: Path
-) -> None:
+def test_a_full_disk_while_a_list_is_read_is_said_in_one_sentence(tmp_path: Path) -> None:
     path = _list(tmp_path, _rows(200_000))
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED_AFTER_READING, str(path)],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(small_disk)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    full = tmp_path / "full"
+    with small_disk(full, 2_000):
+        done = subprocess.run(
+            [sys.executable, "-c", _KILLED_AFTER_READING, str(path)],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(full)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 1
     said = done.stderr.strip().splitlines()[-1]
-    assert f"could not be kept in {small_disk} while it is read" in said
+    assert f"could not be kept in {full} while it is read" in said
     assert "set TMPDIR" in said
 
 

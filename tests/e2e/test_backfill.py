@@ -20,6 +20,8 @@ QUICK = {
     "PIPELINE_RETRY_BACKOFF_BASE": "0.05",
     "PIPELINE_CIRCUIT_BREAKER_TIMEOUT": "0.05",
     "PIPELINE_MAX_RETRIES": "1",
+    # What the browser asks for is looked at here, and not what heals it afterwards.
+    "PIPELINE_ENABLE_AUTO_RECOVERY": "false",
 }
 FAULT = f"""
 [[fault]]
