@@ -233,6 +233,9 @@ class Invocation:
                     pauses.append(max(0.05, due_at - now))
             if any(comes_back(kind) for kind in (*total.waiting_kinds, *total.refreshing_kinds)):
                 pauses.append(MAX_PAUSE_S)
+            if total.claimed or total.refreshing_claimed:
+                # Another run of a list that shares a domain; it may settle it, or give it back.
+                pauses.append(MAX_PAUSE_S)
         return min(pauses, default=None)
 
     def _outcome(self, report: IngestReport, keys: Sequence[str]) -> Outcome:

@@ -16,7 +16,7 @@ from itertools import groupby
 from resources.core.batches import contiguous_ranges
 from resources.core.errors import RULES, FailureKind
 from resources.core.models import Phase
-from resources.core.tallies import Tally, comes_back
+from resources.core.tallies import NOT_TRIED, Tally, comes_back
 
 # Automatic runs of a batch in a row that bring nothing, before only a person or new code helps.
 MOST_FRUITLESS_RUNS = 3
@@ -139,18 +139,21 @@ def open_work(tally: Tally) -> OpenWork:
     unsettled = Counter(tally.waiting_kinds)
     unsettled.subtract(tally.claimed_kinds)
     unsettled = +unsettled
+    refreshing = Counter(tally.refreshing_kinds)
+    refreshing.subtract({NOT_TRIED: tally.refreshing_claimed})
+    refreshing = +refreshing
     due: list[float] = []
     # A time counts only where somebody free waits for one: what is claimed has a time as well.
     for kinds, next_at in (
         (unsettled, tally.next_round_at),
-        (tally.refreshing_kinds, tally.next_refresh_at),
+        (refreshing, tally.next_refresh_at),
     ):
         if any(comes_back(kind) for kind in kinds):
             due.append(0.0)
         if next_at is not None and any(_has_due_time(kind) for kind in kinds):
             due.append(next_at)
-    free = unsettled + Counter(tally.refreshing_kinds)
-    return OpenWork(dict(free), tally.claimed, min(due, default=None))
+    claimed = tally.claimed + tally.refreshing_claimed
+    return OpenWork(dict(unsettled + refreshing), claimed, min(due, default=None))
 
 
 def _has_due_time(kind: str) -> bool:

@@ -26,8 +26,9 @@ class Tally:
             until then.
         refreshing_kinds: The same by the failure kind that their newest attempt waits for;
             `NOT_TRIED` where there was none yet or it is under way.
-        next_refresh_at: Epoch seconds of the first of them that waits for a time that is known
-            (another round, the end of a pause, room in a pace limit), or None.
+        refreshing_claimed: How many of them a worker holds, as `NOT_TRIED` ones.
+        next_refresh_at: Epoch seconds of the first of them that nobody holds and that waits for a
+            time that is known (another round, the end of a pause, room in a pace limit), or None.
         next_round_at: The same of the first unsettled domain, or None.
         fingerprint: Changes whenever a domain of it has settled anew.
         rounds: Rounds used up by all of its domains.
@@ -43,6 +44,7 @@ class Tally:
     claimed_kinds: Mapping[str, int] = field(default_factory=dict)
     refreshing: int = 0
     refreshing_kinds: Mapping[str, int] = field(default_factory=dict)
+    refreshing_claimed: int = 0
     next_refresh_at: float | None = None
     rounds: int = 0
     deaths: int = 0
@@ -77,7 +79,8 @@ class TallyRow:
 
     Args:
         kind: Why they are in their state, where there is a reason.
-        not_before: The earliest, epoch seconds.
+        claimed: How many of them a worker holds.
+        not_before: The earliest of those that nobody holds, epoch seconds; None where there is none.
         refreshing: How many of them are to be worked on again though they are settled.
         refresh_kind: What the newest attempt of these waits for, where there was one.
     """
@@ -87,7 +90,7 @@ class TallyRow:
     count: int
     claimed: int
     revisions: int
-    not_before: float
+    not_before: float | None
     refreshing: int = 0
     refresh_kind: str | None = None
     rounds: int = 0
@@ -101,7 +104,7 @@ def tally(rows: Iterable[TallyRow]) -> Tally:
     waiting_kinds: Counter[str] = Counter()
     claimed_kinds: Counter[str] = Counter()
     refreshing_kinds: Counter[str] = Counter()
-    revisions = rounds = deaths = 0
+    revisions = rounds = deaths = refreshing_claimed = 0
     rounds_at: list[float] = []
     refreshes_at: list[float] = []
     for row in rows:
@@ -111,14 +114,17 @@ def tally(rows: Iterable[TallyRow]) -> Tally:
         deaths += row.deaths
         if row.refreshing:
             refreshing_kinds[row.refresh_kind or NOT_TRIED] += row.refreshing
-            if _has_due_time(row.refresh_kind):
+            if row.state not in UNSETTLED:
+                # Of the settled ones only these can be in somebody's hands.
+                refreshing_claimed += row.claimed
+            if row.not_before is not None and _has_due_time(row.refresh_kind):
                 refreshes_at.append(row.not_before)
         if row.kind is not None:
             kinds[row.kind] += row.count
         if row.state in UNSETTLED:
             waiting_kinds[row.kind or row.state.value] += row.count
             claimed_kinds[row.kind or row.state.value] += row.claimed
-            if _has_due_time(row.kind):
+            if row.not_before is not None and _has_due_time(row.kind):
                 rounds_at.append(row.not_before)
     settled = sum(n for state, n in states.items() if state not in UNSETTLED)
     return Tally(
@@ -131,6 +137,7 @@ def tally(rows: Iterable[TallyRow]) -> Tally:
         claimed_kinds=dict(claimed_kinds),
         refreshing=refreshing_kinds.total(),
         refreshing_kinds=dict(refreshing_kinds),
+        refreshing_claimed=refreshing_claimed,
         next_refresh_at=min(refreshes_at, default=None),
         rounds=rounds,
         deaths=deaths,
@@ -162,7 +169,7 @@ def sum_up(tallies: Iterable[Tally]) -> Tally:
     waiting_kinds: Counter[str] = Counter()
     claimed_kinds: Counter[str] = Counter()
     refreshing_kinds: Counter[str] = Counter()
-    claimed = 0
+    claimed = refreshing_claimed = 0
     rounds_at = []
     refreshes_at = []
     for one in tallies:
@@ -171,6 +178,7 @@ def sum_up(tallies: Iterable[Tally]) -> Tally:
         waiting_kinds.update(one.waiting_kinds)
         claimed_kinds.update(one.claimed_kinds)
         claimed += one.claimed
+        refreshing_claimed += one.refreshing_claimed
         refreshing_kinds.update(one.refreshing_kinds)
         if one.next_round_at is not None:
             rounds_at.append(one.next_round_at)
@@ -185,6 +193,7 @@ def sum_up(tallies: Iterable[Tally]) -> Tally:
         claimed_kinds=dict(claimed_kinds),
         refreshing=refreshing_kinds.total(),
         refreshing_kinds=dict(refreshing_kinds),
+        refreshing_claimed=refreshing_claimed,
         next_refresh_at=min(refreshes_at, default=None),
     )
 

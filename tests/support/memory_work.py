@@ -49,7 +49,7 @@ class Row:
             1,
             int(self.holder is not None),
             self.revision,
-            self.not_before,
+            self.not_before if self.holder is None else None,
             int(self.refresh_asked),
             self.refresh_waits_for if self.holder is None else None,
             self.rounds,

@@ -10,7 +10,7 @@ import zstandard
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select
 
 from resources.adapters.ledger.database import Database
-from resources.adapters.ledger.schema import events, members, results, work
+from resources.adapters.ledger.schema import events, members, results, work, workers
 from resources.core.models import FETCHING, UNSETTLED, Phase, State
 from resources.core.tallies import Tally, TallyRow, tally
 from resources.core.unsettled import Example
@@ -93,7 +93,8 @@ class WorkQueries:
     def tallies(self, phase: Phase, batch_keys: Sequence[str]) -> dict[str, Tally]:
         """Counts per batch; every key asked for is in the answer."""
         grouped: dict[str, list[TallyRow]] = {key: [] for key in batch_keys}
-        is_held = case((work.c.claimed_by.is_not(None), 1), else_=0)
+        held = case((is_in_hand(), 1), else_=0)
+        free_from = case((is_in_hand(), None), else_=work.c.not_before)
         with self._database.read() as connection:
             for keys in in_parts(batch_keys):
                 rows = connection.execute(
@@ -102,9 +103,9 @@ class WorkQueries:
                         work.c.state,
                         work.c.kind,
                         func.count().label("n"),
-                        func.sum(is_held).label("held"),
+                        func.sum(held).label("held"),
                         func.sum(work.c.revision).label("revisions"),
-                        func.min(work.c.not_before).label("not_before"),
+                        func.min(free_from).label("not_before"),
                         func.sum(work.c.refresh_asked).label("refreshing"),
                         refresh_waits_for().label("refresh_kind"),
                         func.sum(work.c.rounds).label("rounds"),
@@ -223,6 +224,12 @@ def is_open() -> ColumnElement[bool]:
     return or_(work.c.state.in_(UNSETTLED_VALUES), work.c.refresh_asked == 1)
 
 
+def is_in_hand() -> ColumnElement[bool]:
+    """The condition that a worker holds a row; one that has ended may be named still."""
+    living = select(workers.c.id).where(workers.c.ended_at.is_(None))
+    return func.coalesce(work.c.claimed_by, "").in_(living)
+
+
 def refresh_waits_for() -> ColumnElement[str | None]:
     """The kind that the newest attempt of a refresh waits for.
 
@@ -237,7 +244,7 @@ def refresh_waits_for() -> ColumnElement[str | None]:
         .correlate(work)
         .scalar_subquery()
     )
-    return case((and_(work.c.refresh_asked == 1, work.c.claimed_by.is_(None)), newest))
+    return case((and_(work.c.refresh_asked == 1, ~is_in_hand()), newest))
 
 
 def is_stale(settled_before: float, code_version: str | None) -> ColumnElement[bool]:
