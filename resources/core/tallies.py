@@ -80,7 +80,7 @@ class TallyRow:
     Args:
         kind: Why they are in their state, where there is a reason.
         claimed: How many of them a worker holds.
-        not_before: The earliest of those that nobody holds, epoch seconds; None where there is none.
+        not_before: The earliest of those that nobody holds, epoch seconds; None for none.
         refreshing: How many of them are to be worked on again though they are settled.
         refresh_kind: What the newest attempt of these waits for, where there was one.
     """
