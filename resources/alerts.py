@@ -43,7 +43,8 @@ def tell(
     """Write down what is wrong now, and send what is new or over to all channels.
 
     Without any channel it is written down all the same, and `pipeline status` shows it. Whatever
-    could not be sent is tried again at the next call.
+    could not be sent is tried again at a later call: after a minute, then ever more seldom, so that
+    a dead channel does not hold up whoever calls.
 
     Args:
         troubles: All that is wrong now, of the topics in `about`.
@@ -51,7 +52,7 @@ def tell(
         now: When it was looked, epoch seconds.
         about: Topics that the caller has looked at; alerts of others stay as they are.
 
-    Returns: what kept a message from being sent, a sentence for each channel.
+    Returns: what kept a message from being sent when that was last tried, a sentence a channel.
 
     Raises:
         ValueError: an event is among the troubles, or the other way round.
@@ -65,18 +66,16 @@ def tell(
         if post is not None:
             posts[channel] = post
     deliveries = notifier.deliver({channel: post.messages for channel, post in posts.items()})
-    problems = []
     for channel, delivery in deliveries.items():
         post = posts[channel]
         told = [(post.decisions.send[n], post.messages[n].title) for n in delivery.sent]
         problem = None
         if delivery.problem is not None:
             problem = f"Alerts to {channel.name} could not be sent: {delivery.problem}."
-            problems.append(problem)
         ledger.alerts.channels.settle(
             post.claim, now, told=told, carried=post.decisions.carried, problem=problem
         )
-    return problems
+    return [one.sentence for one in channel_problems(ledger)]
 
 
 def _prepare(ledger: Ledger, settings: Settings, channel: Channel, now: float) -> _Post | None:

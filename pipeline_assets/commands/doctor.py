@@ -2,7 +2,7 @@
 
 Changes nothing: no folder is made, no ledger created, nothing sent but name lookups and, with
 `connect_to`, one connection to that address. The checks of the settings and of what they name are
-in `doctor_checks`; this file checks the installation and the machine.
+in `doctor_checks` and `doctor_alerts`; this file checks the installation and the machine.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from pipeline_assets.commands.doctor_alerts import of_alerts
 from pipeline_assets.commands.doctor_checks import Check, Level, of_settings
 from pipeline_assets.commands.settings_list import show_settings
 from pipeline_assets.commands.wording import console, plain, print_json, safe, span
@@ -90,6 +91,7 @@ def _checks(settings: Settings | None, problem: str | None) -> Iterator[Check]:
     if settings is not None:
         yield from _home(settings.home)
         yield from of_settings(settings)
+        yield from of_alerts(settings)
 
 
 # -- the installation ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from pipeline_assets.commands.wording import iso, many, safe, span
 from resources.adapters.ledger.ticks import Tick
-from resources.alerts import open_troubles
+from resources.alerts import channel_problems, open_troubles
 from resources.core.models import Phase
 from resources.core.recovery import Request
 from resources.platform import Platform
@@ -63,6 +63,15 @@ def healing_json(platform: Platform) -> dict[str, Any]:
             }
             for trouble in open_troubles(platform.ledger)
         ],
+        "alert_channels_failing": [
+            {
+                "channel": problem.name,
+                "sentence": problem.sentence,
+                "since": iso(problem.since),
+                "next_try_at": iso(problem.next_try_at),
+            }
+            for problem in channel_problems(platform.ledger)
+        ],
     }
 
 
@@ -83,6 +92,12 @@ def show_healing(out: Console, platform: Platform) -> None:
         out.print(
             f"[bold]Alert[/]    {safe(trouble.sentence, _MOST_CHARS)} "
             f"(since {span(now - trouble.opened_at)}){told}",
+            soft_wrap=True,
+        )
+    for problem in channel_problems(platform.ledger):
+        out.print(
+            f"[bold]Channel[/]  [red]{safe(problem.sentence, _MOST_CHARS)}[/] "
+            f"(for {span(max(0.0, now - problem.since))}; it is tried again by itself)",
             soft_wrap=True,
         )
     if not platform.settings.enable_auto_recovery:

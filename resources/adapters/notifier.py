@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import apprise
 
 UNUSABLE = "it is no address that Apprise knows (a comma inside of one is written %2C)"
-# For all messages to all channels; a sensor's tick has about a minute.
-LIMIT_S = 20.0
+# For all messages to all channels; who sends them has other things to do.
+LIMIT_S = 10.0
 _SCHEME = re.compile(r"([a-z][a-z0-9]{0,20})://", re.IGNORECASE)
 _PART_OF_URL = re.compile(r"[/?&=:@#+]+")
 _SHORTEST_PART = 4

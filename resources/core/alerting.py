@@ -14,6 +14,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+# Between two tries of a channel that cannot be reached: doubled each time, up to the longest.
+FIRST_PAUSE_S = 60.0
+LONGEST_PAUSE_S = 900.0
+# Clocks of two machines differ by less. What is further ahead was written before one was put back.
+CLOCK_TOLERANCE_S = 120.0
+
 
 class Topic(StrEnum):
     """What an alert is about. Messages are grouped and limited by it."""
@@ -111,6 +117,7 @@ def decide_alerts(
     """Compare what is wrong now with what is open.
 
     An alert that somebody else has seen since `now` is left as it is: this look is the older one.
+    One that was seen long after `now` was seen before the clock was put back, and counts.
 
     Args:
         open_alerts: All that are not over.
@@ -123,7 +130,11 @@ def decide_alerts(
     """
     present = _merged(troubles)
     known = {(alert.topic, alert.subject): alert for alert in open_alerts}
-    older = {key: alert for key, alert in known.items() if alert.seen_at <= now}
+    older = {
+        key: alert
+        for key, alert in known.items()
+        if not now < alert.seen_at <= now + CLOCK_TOLERANCE_S
+    }
     return Changes(
         [trouble for key, trouble in present.items() if key not in known],
         {alert.id: present[key] for key, alert in older.items() if key in present},
@@ -223,6 +234,20 @@ def may_send(sent_at: Sequence[float], now: float, interval_s: float) -> bool:
     return len(earlier) < 2 or now - earlier[-2] >= 2 * interval_s
 
 
+def pause_after(failures: int) -> float:
+    """Seconds until a channel is tried again.
+
+    A dead one costs each tick its whole time limit, so it is not tried at every tick.
+
+    Args:
+        failures: Tries in a row that brought nothing, from 1.
+
+    >>> [pause_after(failures) for failures in (1, 2, 3, 4, 5, 1_000)]
+    [60.0, 120.0, 240.0, 480.0, 900.0, 900.0]
+    """
+    return min(FIRST_PAUSE_S * 2.0 ** min(failures - 1, 30), LONGEST_PAUSE_S)
+
+
 def _age(alert: Alert) -> tuple[float, int]:
     return alert.opened_at, alert.id
 
@@ -257,4 +282,5 @@ def _is_due(news: News, now: float, interval_s: float) -> bool:
     ends = [one.over_at for one in news.over if one.over_at is not None]
     if not ends:
         return False
-    return news.still_open == 0 or now - min(ends) >= interval_s
+    # The clock may have been put back since; how long it is held is not known then.
+    return news.still_open == 0 or not 0 <= now - min(ends) < interval_s

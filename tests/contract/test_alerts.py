@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Collection, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler
 
 import pytest
 from sqlalchemy import func, select
 
+from resources.adapters import notifier
 from resources.adapters.ledger.alert_channels import CLAIM_S
 from resources.adapters.ledger.alerts import KEPT_S
 from resources.adapters.ledger.ledger import Ledger
@@ -216,6 +218,67 @@ def test_the_problem_of_a_channel_that_is_none_any_more_is_forgotten(
     assert len(channel_problems(ledger)) == 1
     Ticks(ledger).look(AWAY)
     assert channel_problems(ledger) == []
+
+
+def test_a_dead_channel_is_tried_ever_more_seldom_and_hears_all_once_it_is_back(
+    ledger: Ledger, hook: Webhook
+) -> None:
+    ticks = Ticks(ledger, hook.url())
+    hook.status = 503
+    tried_at = []
+    for _ in range(60):
+        before, now = len(hook.refused), ticks.now
+        assert len(ticks.look(AWAY)) == 1
+        tried_at += [(now - NOW) / TICK_S] * (len(hook.refused) - before)
+    assert tried_at == [0, 1, 3, 7, 15, 30, 45]
+    (known,) = channel_problems(ledger)
+    assert known.next_try_at == NOW + 60 * TICK_S
+    hook.status = 200
+    assert ticks.look(AWAY, KEY) == []
+    assert len(hook.taken) == 2
+    hook.status = 503
+    ticks.look()
+    assert channel_problems(ledger)[0].next_try_at == ticks.now, "it begins anew"
+
+
+def test_a_channel_that_never_answers_costs_a_tick_ten_seconds_and_the_next_one_nothing(
+    ledger: Ledger, hook: Webhook
+) -> None:
+    is_over = threading.Event()
+    hook.play = lambda _request: is_over.wait(60) and None
+    ticks = Ticks(ledger, hook.url() + "?cto=60&rto=60")
+    began_at = time.monotonic()
+    ticks.look(AWAY)
+    first_s = time.monotonic() - began_at
+    ticks.now = NOW + TICK_S / 2
+    (problem,) = ticks.look(AWAY, KEY)
+    second_s = time.monotonic() - began_at - first_s
+    is_over.set()
+    assert "did not answer within 10 s" in problem
+    assert 9 < first_s < 13
+    assert second_s < 2
+
+
+def test_a_clock_that_was_put_back_keeps_no_alert_from_being_told(
+    ledger: Ledger, hook: Webhook
+) -> None:
+    """An hour ahead: a try is under way, another failed, a trouble is there, an event is told."""
+    ticks = Ticks(ledger, hook.url())
+    ticks.now = NOW + 3_600
+    hook.status = 503
+    ticks.look(AWAY, times=6)
+    (channel,) = notifier.channels(ticks.settings)
+    again_at = NOW + 7_200
+    assert ledger.alerts.channels.claim(channel.id, again_at, messages_since=0.0) is not None
+    hook.status = 200
+    ticks.now = NOW
+    event = Trouble(Topic.RUN_REPAIRED, "run", "run 1: Stuck.")
+    assert ticks.look(KEY, events=[event]) == []
+    assert [one.subject for one in open_troubles(ledger)] == [KEY.subject]
+    assert sorted(hook.titles) == [
+        "pipeline: a dead or stuck run was closed",
+        "pipeline: somebody is needed: pdl auth (3)",
+    ]
 
 
 # -- without a channel, and with a new one --------------------------------------------------------

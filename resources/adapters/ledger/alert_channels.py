@@ -10,7 +10,18 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import (
@@ -19,7 +30,7 @@ from resources.adapters.ledger.schema import (
     alert_tellings,
     alerts,
 )
-from resources.core.alerting import Alert, News, Topic
+from resources.core.alerting import LONGEST_PAUSE_S, Alert, News, Topic, pause_after
 
 # Longer than it takes to tell a channel all there is.
 CLAIM_S = 90.0
@@ -47,11 +58,13 @@ class ChannelProblem:
 
     Args:
         since: When that began, epoch seconds.
+        next_try_at: When it is tried again at the earliest, epoch seconds; None for at once.
     """
 
     name: str
     sentence: str
     since: float
+    next_try_at: float | None = None
 
 
 class AlertChannels:
@@ -70,7 +83,16 @@ class AlertChannels:
             connection.execute(
                 self._database.insert(alert_channels)
                 .values(channel=key, name=name, since=now)
-                .on_conflict_do_update(index_elements=["channel"], set_={"name": name})
+                .on_conflict_do_update(
+                    index_elements=["channel"],
+                    set_={
+                        "name": name,
+                        # In the future where the clock was put back: it would miss all until then.
+                        "since": case(
+                            (alert_channels.c.since > now, now), else_=alert_channels.c.since
+                        ),
+                    },
+                )
             )
         connection.execute(
             update(alert_channels)
@@ -78,7 +100,7 @@ class AlertChannels:
                 alert_channels.c.channel.not_in(list(channels)),
                 alert_channels.c.problem.is_not(None),
             )
-            .values(problem=None, problem_since=None)
+            .values(problem=None, problem_since=None, failures=0, next_try_at=None)
         )
 
     def claim(self, channel: str, now: float, *, messages_since: float) -> Claim | None:
@@ -87,15 +109,20 @@ class AlertChannels:
         Args:
             messages_since: How far back its messages matter, epoch seconds.
 
-        Returns: what is known of it; None where somebody else is telling it something.
+        Returns: what is known of it; None where somebody else is telling it something, or where it
+            could not be reached lately and is left alone for a while.
         """
         token = str(uuid.uuid4())
-        until = alert_channels.c.claimed_until
+        known = alert_channels.c
         with self._database.write() as connection:
             self._database.lock(connection, LOCK)
             changed = connection.execute(
                 update(alert_channels)
-                .where(alert_channels.c.channel == channel, or_(until.is_(None), until <= now))
+                .where(
+                    known.channel == channel,
+                    _is_past(known.claimed_until, now, CLAIM_S),
+                    _is_past(known.next_try_at, now, LONGEST_PAUSE_S),
+                )
                 .values(claimed_by=token, claimed_until=now + CLAIM_S)
             ).rowcount
             if changed == 0:
@@ -137,9 +164,9 @@ class AlertChannels:
             if titles:
                 connection.execute(insert(alert_messages), titles)
             if problem is not None:
-                _note_problem(connection, claim.channel, problem, now)
+                _note_problem(connection, claim.channel, problem, now, is_partial=bool(told))
             elif told:
-                _note_problem(connection, claim.channel, None, now)
+                _note_success(connection, claim.channel)
             connection.execute(
                 update(alert_channels)
                 .where(
@@ -176,11 +203,14 @@ class AlertChannels:
         known = alert_channels.c
         with self._database.read() as connection:
             rows = connection.execute(
-                select(known.name, known.problem, known.problem_since)
+                select(known.name, known.problem, known.problem_since, known.next_try_at)
                 .where(known.problem.is_not(None))
                 .order_by(known.name)
             ).all()
-        return [ChannelProblem(row.name, row.problem, row.problem_since) for row in rows]
+        return [
+            ChannelProblem(row.name, row.problem, row.problem_since, row.next_try_at)
+            for row in rows
+        ]
 
 
 def _messages(connection: Connection, channel: str, since: float) -> Mapping[Topic, list[float]]:
@@ -230,10 +260,38 @@ def _unheard(connection: Connection, channel: str) -> list[Alert]:
     ]
 
 
-def _note_problem(connection: Connection, channel: str, problem: str | None, now: float) -> None:
-    since = None if problem is None else func.coalesce(alert_channels.c.problem_since, now)
+def _is_past(until: ColumnElement[float], now: float, longest_s: float) -> ColumnElement[bool]:
+    """Whether a time is over that is never further ahead than `longest_s`.
+
+    What is further ahead was written before the clock was put back.
+    """
+    return or_(until.is_(None), until <= now, until > now + longest_s)
+
+
+def _note_problem(
+    connection: Connection, channel: str, problem: str, now: float, *, is_partial: bool
+) -> None:
+    known = alert_channels.c
+    failures = (
+        1 + connection.execute(select(known.failures).where(known.channel == channel)).scalar_one()
+    )
+    if is_partial:
+        failures = 1
+    connection.execute(
+        update(alert_channels)
+        .where(known.channel == channel)
+        .values(
+            problem=problem,
+            problem_since=func.coalesce(known.problem_since, now),
+            failures=failures,
+            next_try_at=now + pause_after(failures),
+        )
+    )
+
+
+def _note_success(connection: Connection, channel: str) -> None:
     connection.execute(
         update(alert_channels)
         .where(alert_channels.c.channel == channel)
-        .values(problem=problem, problem_since=since)
+        .values(problem=None, problem_since=None, failures=0, next_try_at=None)
     )

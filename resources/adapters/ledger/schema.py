@@ -406,6 +406,9 @@ alert_channels = Table(
     # Why the newest message could not be sent, and since when none could.
     Column("problem", CleanText),
     Column("problem_since", Double),
+    # Tries in a row that brought nothing, and until when none is made.
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("next_try_at", Double),
 )
 
 alert_tellings = Table(
