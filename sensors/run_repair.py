@@ -74,6 +74,7 @@ def repair_runs(
             identities.setdefault(target.run.run_id, tagged)
     workers = workers_of(instance, platform, identities)
     signs, waits = platform.ledger.runs.signs(ids), platform.ledger.runs.waits(ids)
+    without_lease = platform.ledger.runs.without_lease(ids, now)
     began_at = _since(instance, ids)
     found: list[Repaired] = []
     for target in begun:
@@ -81,6 +82,7 @@ def repair_runs(
         look = workers.look(target.run)
         own = signs.get(target.run.run_id)
         since = began_at.get(target.run.run_id, now)
+        is_from_before = server_began_at is not None and since < server_began_at
         standing = RunStanding(
             _STAGES[target.run.status],
             since=since,
@@ -94,7 +96,9 @@ def repair_runs(
                 waits.get(target.run.run_id, 0.0),
                 _waits_until(newest),
             ),
-            is_from_before_start=server_began_at is not None and since < server_began_at,
+            is_from_before_start=is_from_before,
+            is_abandoned=target.run.run_id in without_lease
+            or (is_from_before and workers.ends_with_its_server(target.run)),
         )
         verdict = decide_run(standing, now, stuck_after_s=platform.settings.stuck_after)
         if verdict.action is RunAction.LEAVE:

@@ -38,6 +38,10 @@ class RunWorkers(Protocol):
 
     def look(self, run: DagsterRun) -> Look: ...
 
+    def ends_with_its_server(self, run: DagsterRun) -> bool:
+        """Whether one that is out of sight has ended with the code server that had started it."""
+        ...
+
     def can_end(self, run: DagsterRun) -> bool:
         """Whether it can be ended from here."""
         ...
@@ -64,6 +68,14 @@ class LocalProcesses:
         is_here = identity.host == current_process().host
         return Look(Sign.ALIVE if is_here else Sign.OUT_OF_SIGHT, words)
 
+    def ends_with_its_server(self, run: DagsterRun) -> bool:
+        """It is on the server's machine: where that has another name now, a container was made
+        anew. A run within a command has no server, and one that beats lives."""
+        return PROCESS_TAG not in run.tags and not self._is_beating(run)
+
+    def _is_beating(self, run: DagsterRun) -> bool:
+        return self._platform.ledger.runs.is_beating(run.run_id, self._platform.clock.now())
+
     def can_end(self, run: DagsterRun) -> bool:
         """On this machine, always; on another one where nothing beats for the run any more: then
         its lease has run out, and it can write nothing should it come back."""
@@ -71,9 +83,7 @@ class LocalProcesses:
         if identity is None:
             return False
         is_here = identity.host == current_process().host
-        return is_here or not self._platform.ledger.runs.is_beating(
-            run.run_id, self._platform.clock.now()
-        )
+        return is_here or not self._is_beating(run)
 
     def end(self, run: DagsterRun) -> bool:
         """Never asks Dagster first: its code server would wait for a frozen worker for ever."""
@@ -113,6 +123,9 @@ class LauncherWorkers:
                 return Look(Sign.GONE, words)
             case _:
                 return Look(Sign.OUT_OF_SIGHT, words)
+
+    def ends_with_its_server(self, run: DagsterRun) -> bool:
+        return PROCESS_TAG in run.tags and self._local.ends_with_its_server(run)
 
     def can_end(self, run: DagsterRun) -> bool:
         return PROCESS_TAG not in run.tags or self._local.can_end(run)

@@ -70,6 +70,10 @@ class RunStanding:
         last_sign_at: Its newest committed state, call or Dagster event, epoch seconds.
         waits_until: Until when it waits on purpose, epoch seconds; 0.0 for no such wait.
         is_from_before_start: Whether it was launched by a code server that has ended since.
+        is_abandoned: Whether nobody keeps it any more, as far as the ledger tells: the lease of its
+            newest worker has run out, or no worker of it beats and its code server has ended since.
+            Counts only for a process that is out of sight: should it come back, it can write
+            nothing.
     """
 
     stage: Stage
@@ -79,6 +83,7 @@ class RunStanding:
     last_sign_at: float
     waits_until: float = 0.0
     is_from_before_start: bool = False
+    is_abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +99,20 @@ class RunVerdict:
     is_cancel: bool = False
 
 
-def decide_run(run: RunStanding, now: float, *, stuck_after_s: float) -> RunVerdict:
+def decide_run(  # noqa: PLR0911  # a table of rules
+    run: RunStanding, now: float, *, stuck_after_s: float
+) -> RunVerdict:
     """Decide about one run; the first rule that fits counts."""
     is_cancel = run.stage is Stage.CANCELING
     age_s = now - run.since
     if run.sign is Sign.GONE and now - max(run.since, run.last_sign_at) >= DAGSTERS_OWN_S:
         reason = f"The worker ({run.process}) is gone; what it finished is kept."
+        return RunVerdict(RunAction.REPORT, reason, is_cancel)
+    if run.sign is Sign.OUT_OF_SIGHT and run.is_abandoned:
+        reason = (
+            f"The worker ({run.process}) can't be seen from here and beats no more: its machine or "
+            "container has ended. What it finished is kept."
+        )
         return RunVerdict(RunAction.REPORT, reason, is_cancel)
     if run.sign is Sign.UNREGISTERED:
         return _unregistered(run, age_s, is_cancel)

@@ -137,6 +137,20 @@ def test_a_stop_ends_what_is_still_at_work(ledger: Ledger) -> None:
     assert _interrupted(ledger, ["stopped"]) == {"stopped"}
 
 
+def test_a_run_is_without_a_lease_when_its_newest_worker_beats_no_more(ledger: Ledger) -> None:
+    late = NOW + LEASE_S + 1
+    _worker(ledger, "silent")
+    _worker(ledger, "beats", lease_until=late)
+    ledger.workers.end(_worker(ledger, "between two"), NOW + 1, "finished")
+    _worker(ledger, "went on")
+    ledger.workers.end(_worker(ledger, "went on", NOW + 5), NOW + 6, "finished")
+    assert ledger.runs.without_lease(MANY, NOW) == set()
+    runs = ["silent", "beats", "between two", "went on", "none"]
+    assert ledger.runs.without_lease(runs, late) == {"silent"}
+    ledger.workers.bury_dead(late)
+    assert ledger.runs.without_lease(runs, late) == {"silent"}
+
+
 # -- endings ----------------------------------------------------------------------------------
 
 

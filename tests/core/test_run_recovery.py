@@ -32,6 +32,7 @@ def _run(
     quiet_s: float = 0.0,
     waits_s: float | None = None,
     is_from_before_start: bool = False,
+    is_abandoned: bool = False,
 ) -> RunStanding:
     return RunStanding(
         stage,
@@ -41,6 +42,7 @@ def _run(
         last_sign_at=NOW - quiet_s,
         waits_until=0.0 if waits_s is None else NOW + waits_s,
         is_from_before_start=is_from_before_start,
+        is_abandoned=is_abandoned,
     )
 
 
@@ -87,6 +89,13 @@ CASES: dict[str, tuple[RunStanding, RunAction]] = {
         _run(ALIVE, is_from_before_start=True),
         LEAVE,
     ),
+    "its machine has ended": (_run(AWAY, is_abandoned=True), REPORT),
+    "its machine has ended, and it waited on purpose": (
+        _run(AWAY, is_abandoned=True, waits_s=OLD),
+        REPORT,
+    ),
+    "cancelled, and its machine has ended": (_run(AWAY, CANCELING, is_abandoned=True), REPORT),
+    "it lives, and its beat is late": (_run(ALIVE, is_abandoned=True), LEAVE),
     "cancelled, and it may still obey": (_run(ALIVE, CANCELING, age_s=CANCEL_S - 1), LEAVE),
     "cancelled, and it does not obey": (_run(ALIVE, CANCELING, age_s=CANCEL_S), END),
     "cancelled on another machine, and it does not obey": (
@@ -151,6 +160,7 @@ RUNS = st.builds(
     last_sign_at=st.floats(NOW - 5_000, NOW),
     waits_until=st.just(0.0) | st.floats(NOW - 5_000, NOW + 5_000),
     is_from_before_start=st.booleans(),
+    is_abandoned=st.booleans(),
 )
 
 
@@ -160,7 +170,8 @@ def test_nobody_ends_a_process_that_is_gone_or_unknown_nor_reports_one_that_live
 ) -> None:
     action = decide_run(run, NOW, stuck_after_s=STUCK_S).action
     assert action is not END or run.sign in {ALIVE, AWAY}
-    assert action is not REPORT or run.sign in {GONE, UNREGISTERED}
+    is_away = run.sign is AWAY and run.is_abandoned
+    assert action is not REPORT or is_away or run.sign in {GONE, UNREGISTERED}
 
 
 @given(RUNS)

@@ -339,14 +339,52 @@ def test_a_run_on_another_machine_that_beats_is_left(home: HealingHome) -> None:
     assert home.endings() == {}
 
 
-def test_a_run_of_a_machine_that_never_came_back_is_closed(home: HealingHome) -> None:
+def test_a_run_of_a_machine_that_beats_no_more_is_closed_once_its_lease_is_over(
+    home: HealingHome,
+) -> None:
     run = home.run(home.keys[:1])
     _register(home, run, ELSEWHERE)
     _worker(home, run, ELSEWHERE)
-    home.clock.advance(STUCK_S + 60)  # its lease has run out long ago
+    home.clock.advance(home.ledger.workers.lease_s - 1)
+    assert _repair(home) == []
+    home.clock.advance(2)
     assert _repair(home)[0].is_done
     assert home.status_of(run) is DagsterRunStatus.FAILURE
+    assert home.endings() == {run.run_id: RunEnding.WORKER_DIED}
     assert home.actions() == {home.keys[0]: Action.RUN}
+
+
+def test_a_run_whose_worker_there_was_buried_already_is_closed_as_well(home: HealingHome) -> None:
+    run = home.run(home.keys[:1])
+    _register(home, run, ELSEWHERE)
+    _worker(home, run, ELSEWHERE)
+    home.clock.advance(home.ledger.workers.lease_s + 1)
+    home.ledger.workers.bury_dead(home.clock.now())
+    assert _repair(home)[0].is_done
+
+
+@pytest.mark.parametrize("is_command", [False, True], ids=["by the server", "by a command"])
+def test_a_run_between_two_attempts_ends_with_the_container_of_its_server(
+    home: HealingHome, is_command: bool
+) -> None:
+    """A new container has another name, and no worker beats while a run waits for its retry."""
+    tag = {"pipeline/process": "another-machine/boot/1/0.0"} if is_command else {}
+    run = home.run(home.keys[:1], tags=tag)
+    _register(home, run, ELSEWHERE)
+    home.ledger.workers.end(_worker(home, run, ELSEWHERE), home.clock.now(), "finished")
+    home.ledger.runs.wait(run.run_id, home.clock.now() + 240)
+    _wait(home)
+    assert _repair(home, server_began_at=process_began_at()) == []
+    closed = [one.run_id for one in _repair(home, server_began_at=home.clock.now())]
+    assert closed == ([] if is_command else [run.run_id])
+
+
+def test_a_run_that_beats_elsewhere_outlives_the_server(home: HealingHome) -> None:
+    run = home.run(home.keys[:1])
+    _register(home, run, ELSEWHERE)
+    _worker(home, run, ELSEWHERE)
+    _wait(home)
+    assert _repair(home, server_began_at=home.clock.now()) == []
 
 
 # -- launchers that look after their workers ------------------------------------------------------

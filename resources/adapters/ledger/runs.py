@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 
+from resources.adapters.ledger.burials import DIED
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import run_endings, run_processes, workers
 from resources.adapters.ledger.work_queries import in_parts
@@ -153,6 +154,28 @@ class RunBook:
         )
         with self._database.read() as connection:
             return connection.execute(beating.limit(1)).first() is not None
+
+    def without_lease(self, run_ids: Iterable[str], now: float) -> set[str]:
+        """Runs whose newest worker has lost its lease: it beats no more, or was declared dead.
+
+        A worker that has ended by itself has lost nothing, and its run may begin another one.
+        """
+        is_lost = or_(
+            workers.c.end_reason == DIED,
+            and_(workers.c.ended_at.is_(None), workers.c.lease_until < now),
+        )
+        lost_at = func.max(case((is_lost, workers.c.started_at), else_=0.0)).label("lost_at")
+        kept_at = func.max(case((is_lost, 0.0), else_=workers.c.started_at)).label("kept_at")
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for part in in_parts(list(run_ids)):
+                rows = connection.execute(
+                    select(workers.c.run_id, lost_at, kept_at)
+                    .where(workers.c.run_id.in_(part))
+                    .group_by(workers.c.run_id)
+                )
+                found |= {row.run_id for row in rows if row.lost_at > row.kept_at}
+        return found
 
     def note_ending(self, run_id: str, how: RunEnding, reason: str, now: float) -> bool:
         """Note how a run ended, once.
