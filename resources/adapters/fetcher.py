@@ -6,7 +6,7 @@ Whether a page may be fetched (robots.txt) and which pages to fetch is not here.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from random import Random
@@ -24,6 +24,7 @@ from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.ports import Clock, Sleep
 from resources.core.redaction import redact
 from resources.core.retry import RetryPolicy, parse_retry_after
+from resources.core.web_url import unreadable, url_refusal
 
 HEADERS = {
     "Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.5",
@@ -110,7 +111,7 @@ class Fetcher:
         self, url: str, may_ask: MayAsk | None, cut_at: int | None, *, is_redirected: bool
     ) -> Response:
         """One request, with its retries."""
-        wire = _web_address(url)
+        wire = _web_address(url, self._settings.ports)
         crawl_delay_s = await may_ask(url) if may_ask is not None else 0.0
         # Given up for the delay that its own first request began, a page would never be had.
         patience_s = max(PATIENCE_S, crawl_delay_s) if is_redirected else PATIENCE_S
@@ -168,22 +169,26 @@ async def _read(answer: aiohttp.ClientResponse, url: str, most: int, cut_at: int
 
 
 def _joined(here: str, target: str) -> str:
+    target = target.strip(" ")
+    if reason := unreadable(target):
+        raise _failure(FailureKind.MALFORMED, f"redirect to a broken address: {reason}", here)
     try:
         return urljoin(here, target)
     except ValueError:
         raise _failure(FailureKind.MALFORMED, "redirect to a broken address", here) from None
 
 
-def _web_address(url: str) -> URL:
+def _web_address(url: str, ports: Sequence[int]) -> URL:
     """The URL as it is sent. What cannot be one is the other side's mistake, not a bug of ours."""
+    if refusal := url_refusal(url, ports):
+        raise _failure(refusal.kind, refusal.message, url[:300])
     try:
         address = URL(url)
         host = address.raw_host or ""
-        is_web = address.scheme in {"http", "https"} and _HOST.fullmatch(host) is not None
         host.encode("idna")  # what name resolution does with it
     except ValueError:
-        is_web = False
-    if not is_web:
+        host = ""
+    if _HOST.fullmatch(host) is None:
         raise _failure(FailureKind.MALFORMED, "this is no web address", url[:300])
     return address
 
