@@ -17,6 +17,7 @@ from pipeline_assets.dagster_records import PartitionLog, Upstream
 from pipeline_assets.enriched_companies import enriched_companies
 from pipeline_assets.failures import crashed_in, taken_over
 from pipeline_assets.partitions import BATCHES, PROFILES_PER_RUN
+from pipeline_assets.recording import request
 from pipeline_assets.scraped_pages import scraped_pages
 from resources.core.errors import LeaseLost
 from resources.core.models import Phase
@@ -43,6 +44,8 @@ UPSTREAM = ("enriched_companies", "scraped_pages")
 def company_profiles(context: AssetExecutionContext, pipeline: PipelineResource) -> Iterator[Any]:
     log, keys = PartitionLog.of_run(context), sorted(context.partition_keys)
     try:
+        if context.retry_number == 0:
+            request(context, pipeline.platform, Phase.PROFILE_BUILD, keys)
         upstream = Upstream(context.instance, UPSTREAM, context.partition_keys)
         for key in keys:
             record_profiles(log, pipeline.platform, upstream, key)

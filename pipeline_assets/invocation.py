@@ -102,6 +102,10 @@ class Invocation:
         # Wanted from now on: what this command leaves, however it ends, is healed by itself.
         wanted = list(self._phases(FETCHING))
         ledger.requests.ask_by_person(keys, wanted, scope=self._scope, now=self._started_at)
+        if Phase.PROFILE_BUILD in self._phases(tuple(Phase)):
+            ledger.requests.release(
+                [(Phase.PROFILE_BUILD, key) for key in keys], now=self._started_at
+            )
         ledger.budgets.limit_of(self._scope, self._platform.settings.max_credits, self._started_at)
         ledger.drivers.begin(self._scope, self._started_at)
         try:
@@ -183,6 +187,7 @@ class Invocation:
         stale = set(self._platform.profiles.stale(known)) & set(self._runs.all_partitions())
         built = set(self._platform.ledger.artifacts.of_asset(PROFILES)) & set(keys)
         stale |= set(self._runs.unrecorded(PROFILES, sorted(built)))
+        stale -= self._held_profiles().difference(keys)
         said = []
         if stale:
             self._say(f"{Phase.PROFILE_BUILD}: {len(stale)} batches.")
@@ -195,6 +200,15 @@ class Invocation:
             self._report(one)
         spent = time.monotonic() - started
         self._seconds[Phase.PROFILE_BUILD] = self._seconds.get(Phase.PROFILE_BUILD, 0.0) + spent
+
+    def _held_profiles(self) -> set[str]:
+        """What a person cancelled; this command ends no hold but that of its own list."""
+        wanted = self._platform.ledger.requests.all()
+        return {
+            key
+            for (phase, key), one in wanted.items()
+            if phase is Phase.PROFILE_BUILD and one.held_reason is not None
+        }
 
     def _check_stop(self) -> None:
         if self._stop.is_set():

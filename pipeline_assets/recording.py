@@ -88,7 +88,7 @@ def _ask_for(
     """Let the domains be worked on that this run is for, when it begins."""
     tags = context.run.tags
     if context.retry_number == 0:
-        _request(platform, phase, keys, tags, tags.get(SCOPE_TAG, context.run.run_id))
+        request(context, platform, phase, keys)
     if REFRESH_TAG in tags and context.retry_number == 0:
         stale_before = platform.clock.now() - platform.settings.refresh_after
         platform.ledger.work.expire(
@@ -99,14 +99,15 @@ def _ask_for(
         platform.ledger.work.make_due(phase, keys)
 
 
-def _request(
-    platform: Platform, phase: Phase, keys: Sequence[str], tags: Mapping[str, str], scope: str
+def request(
+    context: AssetExecutionContext, platform: Platform, phase: Phase, keys: Sequence[str]
 ) -> None:
     """Note that the batches are wanted: what this run leaves is then healed by itself.
 
     A person who starts a run means it, whatever was cancelled or given up before.
     """
-    requests, now = platform.ledger.requests, platform.clock.now()
+    tags, requests, now = context.run.tags, platform.ledger.requests, platform.clock.now()
+    scope = tags.get(SCOPE_TAG, context.run.run_id)
     ask = requests.ask_by_person if is_by_person(tags) else requests.ask
     ask(keys, [phase], scope=scope, now=now)
 

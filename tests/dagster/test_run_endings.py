@@ -12,8 +12,10 @@ from dagster import DagsterRun, DagsterRunStatus
 from dagster._core.events import JobFailureData, RunFailureReason
 
 from pipeline_assets.recording import DUE_ONLY_TAG, REFRESH_TAG, is_by_person
+from resources.adapters.ledger.bringing_back import BringingBack
 from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.ledger.workers import INTERRUPTED
+from resources.core.bringing_back import Selection
 from resources.core.recovery import Action
 from resources.core.run_recovery import RunEnding
 from sensors import run_endings
@@ -162,11 +164,15 @@ def test_what_nobody_had_asked_for_is_wanted_once_a_run_over_it_died(home: Heali
     assert home.actions()[key] is Action.RUN
 
 
-def test_cancelled_profiles_are_held_too(home: HealingHome) -> None:
+def test_cancelled_profiles_are_held_too_until_they_are_released(home: HealingHome) -> None:
     for phase in FETCHING:
         home.finish(home.keys[:1], phase)
     _terminate(home, home.run(home.keys[:1], asset="company_profiles"))
     assert home.actions(PROFILES)[home.keys[0]] is Action.HELD
+    BringingBack(home.ledger.database).bring_back(
+        Selection(batch_key=home.keys[0]), home.clock.now()
+    )
+    assert home.actions(PROFILES)[home.keys[0]] is Action.RUN
 
 
 # -- each once, whatever dies in between ----------------------------------------------------------

@@ -1,0 +1,106 @@
+"""What a person's cancel holds, and what a person's run or command lets go on again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dagster import DagsterRun
+
+from pipeline_assets.instance import Runs
+from pipeline_assets.invocation import Invocation
+from pipeline_assets.recording import DUE_ONLY_TAG
+from resources.adapters.ledger.lists import IngestReport
+from resources.core.models import Phase
+from resources.core.recovery import Action
+from tests.support.healing import FETCHING, LIST, PROFILES, HealingHome, healing_home
+from tests.support.ledgers import add_list
+
+AUTOMATIC = {DUE_ONLY_TAG: "true"}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HealingHome]:
+    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path / "home"))
+    with healing_home(tmp_path, batches=2) as home:
+        home.ask(home.keys, FETCHING)
+        yield home
+
+
+def _cancel(home: HealingHome, run: DagsterRun) -> None:
+    home.instance.report_run_canceling(run)
+    home.instance.report_run_canceled(run)
+    home.look()
+
+
+def _held(home: HealingHome) -> set[tuple[Phase, str]]:
+    return {pair for pair, one in home.ledger.requests.all().items() if one.held_reason}
+
+
+def _runs(home: HealingHome) -> Runs:
+    return Runs(home.instance, home.definitions)
+
+
+def _command(home: HealingHome, stop: threading.Event | None = None) -> Invocation:
+    """`pipeline run --only PROFILE_BUILD`."""
+    stop = stop or threading.Event()
+    return Invocation(
+        home.platform, home.instance, _runs(home), lambda _: None, stop, Phase.PROFILE_BUILD
+    )
+
+
+def _report_of(home: HealingHome) -> IngestReport:
+    """As after the home's list was taken in once more."""
+    return add_list(home.ledger, LIST, [], now=home.clock.now())
+
+
+# -- profiles ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_held_profiles(home: HealingHome) -> HealingHome:
+    """All is settled, and a person has cancelled the run that was to build the profiles."""
+    for phase in FETCHING:
+        home.finish(home.keys, phase)
+    _cancel(home, home.run(home.keys, asset="company_profiles"))
+    assert set(home.actions(PROFILES).values()) == {Action.HELD}
+    return home
+
+
+def test_a_persons_run_of_profiles_ends_the_hold(with_held_profiles: HealingHome) -> None:
+    home, (first, second) = with_held_profiles, with_held_profiles.keys
+    assert _runs(home).run_range("build_profiles", first, first, {}) is None
+    assert _held(home) == {(PROFILES, second)}
+
+
+def test_an_automatic_run_of_profiles_does_not(with_held_profiles: HealingHome) -> None:
+    home = with_held_profiles
+    assert _runs(home).run_range("build_profiles", *home.keys, AUTOMATIC) is None
+    assert _held(home) == {(PROFILES, key) for key in home.keys}
+
+
+def test_a_command_builds_the_held_profiles_of_its_own_list_alone(
+    with_held_profiles: HealingHome,
+) -> None:
+    home = with_held_profiles
+    report = add_list(home.ledger, "b", ["other.example"], now=home.clock.now())
+    home.instance.add_dynamic_partitions("batches", ["b-00001"])
+    for phase in FETCHING:
+        home.settle(["b-00001"], phase)
+    home.ledger.requests.hold(["b-00001"], PROFILES, "cancelled", home.clock.now())
+    assert _command(home).run(report, 0.0).failures == []
+    assert set(home.ledger.artifacts.of_asset("company_profiles")) == {"b-00001"}
+    assert _held(home) == {(PROFILES, key) for key in home.keys}
+
+
+def test_a_command_ends_the_hold_of_its_profiles_also_where_it_dies_before_it_builds_them(
+    with_held_profiles: HealingHome,
+) -> None:
+    home = with_held_profiles
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(KeyboardInterrupt):
+        _command(home, stopped).run(_report_of(home), 0.0)
+    assert _held(home) == set()
