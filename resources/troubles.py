@@ -39,6 +39,7 @@ def _of_batches(healing: Healing) -> list[Trouble]:
     given_up: Counter[Phase] = Counter()
     persons: Counter[tuple[Phase, str]] = Counter()
     local: Counter[str] = Counter()
+    paused: Counter[Phase] = Counter()
     reasons: dict[Phase, str] = {}
     for (phase, key), verdict in healing.verdicts.items():
         match verdict.action:
@@ -48,8 +49,10 @@ def _of_batches(healing: Healing) -> list[Trouble]:
             case Action.PERSON:
                 persons[phase, verdict.kind or "unknown"] += 1
             case _ if verdict.attempts >= MOST_FRUITLESS_RUNS:
+                kinds = healing.standings[phase, key].work.kinds
                 for kind in _LOCAL:
-                    local[kind] += bool(healing.standings[phase, key].work.kinds.get(kind))
+                    local[kind] += bool(kinds.get(kind))
+                paused[phase] += bool(kinds.get(FailureKind.BREAKER_OPEN))
     found = [
         Trouble(
             Topic.NO_PROGRESS,
@@ -89,6 +92,18 @@ def _of_batches(healing: Healing) -> list[Trouble]:
             count,
         )
         for kind, count in local.items()
+        if count
+    ]
+    found += [
+        Trouble(
+            Topic.BREAKER_OPEN,
+            phase,
+            f"{phase}: {count} batches wait for calls that are paused, and "
+            f"{MOST_FRUITLESS_RUNS} automatic runs or more have brought nothing. They are tried "
+            "again by themselves; `pipeline status` says what is paused.",
+            count,
+        )
+        for phase, count in paused.items()
         if count
     ]
     return found

@@ -29,6 +29,16 @@ _LONGEST_AFTER = 5
 DIRECTORY_EVERY_S = 300.0
 
 
+# What no run is to blame for, however long it lasts: another kind that comes back three times in a
+# row, such as runs that are stopped each time, is worth a person's look.
+OUTSIDE = frozenset({FailureKind.LOCAL_NETWORK, FailureKind.STORE, FailureKind.BREAKER_OPEN})
+_TIMED = frozenset(
+    kind
+    for kind, rule in RULES.items()
+    if rule.is_retryable and not rule.uses_a_round and rule.has_due_time
+)
+
+
 class Action(StrEnum):
     """What is done about a batch in a phase."""
 
@@ -109,29 +119,24 @@ class OpenWork:
         Runs that bring nothing are then not the program's fault, and go on being tried. What waits
         for a person is not tried at all.
         """
-        tried = [kind for kind in self.kinds if not _needs_person(kind)]
-        return bool(tried) and all(
-            kind in RULES and _waits_for_the_outside(FailureKind(kind)) for kind in tried
-        )
+        return self._all_tried_in(OUTSIDE)
 
     @property
     def is_timed(self) -> bool:
-        """Whether all that a run tries waits for the outside, and until a time of its own.
+        """Whether all that a run tries uses up no round and waits until a time of its own.
 
         A breaker's next probe is back-off enough: another wait on top would only come late when
         the other side is back.
         """
+        return self._all_tried_in(_TIMED)
+
+    def _all_tried_in(self, kinds: Collection[FailureKind]) -> bool:
         tried = [kind for kind in self.kinds if not _needs_person(kind)]
-        return self.is_explained and all(_has_due_time(kind) for kind in tried)
+        return bool(tried) and all(kind in kinds for kind in tried)
 
 
 def _needs_person(kind: str) -> bool:
     return kind in RULES and RULES[FailureKind(kind)].needs_person
-
-
-def _waits_for_the_outside(kind: FailureKind) -> bool:
-    rule = RULES[kind]
-    return rule.is_retryable and not rule.uses_a_round
 
 
 def open_work(tally: Tally) -> OpenWork:
@@ -249,7 +254,7 @@ def decide(standing: Standing, now: float) -> Verdict:  # noqa: PLR0911  # a tab
     if attempts >= MOST_FRUITLESS_RUNS and not work.is_explained:
         reason = f"{attempts} automatic runs in a row brought nothing: {_kinds(work)}"
         return Verdict(Action.GIVEN_UP, reason, attempts=attempts)
-    cool_until = 0.0 if work.is_timed else _cool_until(request, attempts)
+    cool_until = 0.0 if _has_own_back_off(standing, attempts) else _cool_until(request, attempts)
     if cool_until > now:
         reason = f"the last automatic run brought nothing: {_kinds(work)}"
         return Verdict(Action.WAIT, reason, until=cool_until, attempts=attempts)
@@ -263,6 +268,14 @@ def fruitless_runs(standing: Standing) -> int:
     if request.code_version != standing.code_version or not is_same:
         return 0
     return request.attempts
+
+
+def _has_own_back_off(standing: Standing, attempts: int) -> bool:
+    """Whether another wait on top would only come late. Where run after run brings nothing, only a
+    time counts that the last of them has set anew, and a provider's probe: one run finds out."""
+    work, launched_at = standing.work, standing.request.launched_at or 0.0
+    is_new = work.due_at is not None and work.due_at > launched_at
+    return work.is_timed and (attempts < MOST_FRUITLESS_RUNS or is_new or standing.gate.is_probe)
 
 
 def _cool_until(request: Request, attempts: int) -> float:

@@ -34,7 +34,8 @@ CODE = "1"
 PERSON_KINDS = sorted(kind for kind in FailureKind if RULES[kind].needs_person)
 TIMED_KINDS = sorted(kind for kind in FailureKind if RULES[kind].has_due_time)
 BACK_KINDS = sorted(kind for kind in FailureKind if comes_back(kind))
-OUTSIDE_KINDS = sorted(
+OUTSIDE_KINDS = ["breaker_open", "local_network", "store"]
+NOBODYS_FAULT = sorted(
     kind for kind in FailureKind if RULES[kind].is_retryable and not RULES[kind].uses_a_round
 )
 
@@ -293,11 +294,36 @@ def test_what_was_never_launched_by_itself_has_no_cool_down() -> None:
     assert decide(_standing(DUE, request=request), NOW).action is Action.RUN
 
 
+@pytest.mark.parametrize("kind", NOBODYS_FAULT)
+def test_only_what_no_run_is_to_blame_for_goes_on_after_three_runs(kind: FailureKind) -> None:
+    standing = _standing({kind: 3}, request=_tried(MOST_FRUITLESS_RUNS))
+    expected = Action.RUN if kind in OUTSIDE_KINDS else Action.GIVEN_UP
+    assert decide(standing, NOW).action is expected
+
+
+@pytest.mark.parametrize("kind", ["breaker_open", "limiter"])
+def test_a_time_of_its_own_is_back_off_enough_for_the_first_runs(kind: str) -> None:
+    for attempts in range(MOST_FRUITLESS_RUNS):
+        standing = _standing({kind: 1}, request=_tried(attempts, 0.0))
+        assert decide(standing, NOW).action is Action.RUN
+
+
+def test_runs_in_vain_into_a_breaker_cool_down_unless_they_are_its_providers_probe() -> None:
+    standing = _standing({"breaker_open": 1}, request=_tried(MOST_FRUITLESS_RUNS, 0.0))
+    assert decide(standing, NOW).action is Action.WAIT
+    probing = replace(standing, gate=Gate("find out", is_probe=True))
+    assert decide(probing, NOW).action is Action.RUN
+    renewed = _standing(
+        {"breaker_open": 1}, request=_tried(MOST_FRUITLESS_RUNS, 9.0), due_at=NOW - 1
+    )
+    assert decide(renewed, NOW).action is Action.RUN
+
+
 # -- what waits for what --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", sorted(FailureKind))
-def test_runs_without_progress_are_explained_by_what_uses_up_no_round(kind: FailureKind) -> None:
+def test_runs_without_progress_are_explained_by_what_lies_outside(kind: FailureKind) -> None:
     assert OpenWork({kind: 1}).is_explained == (kind in OUTSIDE_KINDS)
 
 

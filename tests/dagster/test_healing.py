@@ -315,6 +315,31 @@ def test_a_worker_that_dies_each_time_is_given_up_without_a_wait_in_between(
     assert asked == MOST_FRUITLESS_RUNS
 
 
+def test_runs_that_are_stopped_each_time_are_given_up_as_well(home: HealingHome) -> None:
+    home.ask(home.keys[:1])
+    home.wait_for(home.keys[:1], "cancelled")
+    assert [_fail_one(home) for _ in range(5)] == [True] * MOST_FRUITLESS_RUNS + [False] * 2
+    tell_of(home.platform, home.look().healing, [])
+    assert [row.topic for row in home.alerts()] == [Topic.NO_PROGRESS]
+
+
+@pytest.mark.parametrize(
+    ("kind", "topic"),
+    [
+        ("breaker_open", Topic.BREAKER_OPEN),
+        ("local_network", Topic.LOCAL_TROUBLE),
+        ("store", Topic.LOCAL_TROUBLE),
+    ],
+)
+def test_what_is_tried_for_ever_is_told_of_once(home: HealingHome, kind: str, topic: Topic) -> None:
+    home.ask(home.keys[:1])
+    home.wait_for(home.keys[:1], kind)
+    for _ in range(MOST_FRUITLESS_RUNS + 2):
+        assert _fail_one(home)
+        tell_of(home.platform, home.look().healing, [])
+    assert [row.topic for row in home.alerts()] == [topic]
+
+
 # -- profiles and the directory -------------------------------------------------------------------
 
 
