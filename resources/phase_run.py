@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import Random
 
-import httpx
 from aiohttp.abc import AbstractResolver
 
+from resources.adapters.api_client import ApiClient
 from resources.adapters.call_gate import CallGate
 from resources.adapters.classify import classify
 from resources.adapters.connector import guarded_client, guarded_session, user_agent
@@ -95,7 +95,7 @@ async def phase_events(
                 fetcher, robots, pool, ledger, commits, parts.store, clock, settings.fetch
             )
         else:
-            client = guarded_client(settings.fetch, session, agent)
+            client = guarded_client(settings.fetch, session)
             # The limit is that of the invocation that began it, whoever goes on with its work.
             limit = ledger.budgets.limit_of(scope, settings.max_credits, clock.now())
             budget = Budget(scope, limit)
@@ -145,7 +145,7 @@ def _gate(parts: Parts, commits: CommitQueue, worker_id: str) -> CallGate:
 
 def _enrichment(
     parts: Parts,
-    client: httpx.AsyncClient,
+    client: ApiClient,
     commits: CommitQueue,
     gate: CallGate,
     budget: Budget,

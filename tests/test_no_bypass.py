@@ -35,22 +35,18 @@ ALLOWED: Mapping[tuple[str, str, str], str] = {
     ("resources.phase_run", "phase_events", f"{CONNECTOR}.guarded_client"): "the one client",
     ("resources.phase_run", "_gate", f"{GATE}.CallGate"): "the one gate",
     (f"{PROVIDERS}.registry", "", f"{GATE}.CallGate"): "a type",
-    (f"{PROVIDERS}.registry", "", "httpx.AsyncClient"): "a type",
     (CONNECTOR, "guarded_session", "aiohttp.ClientSession"): THE_GUARD,
     (CONNECTOR, "guarded_session", "aiohttp.TCPConnector"): THE_GUARD,
     (CONNECTOR, "guarded_session.checked_socket", "socket.socket"): THE_GUARD,
-    (CONNECTOR, "_BareClient", "httpx.AsyncClient"): THE_GUARD,
-    (CONNECTOR, "_BareClient.send", ".handle_async_request"): THE_GUARD,
-    (CONNECTOR, "_PlainTransport.handle_async_request", ".handle_async_request"): THE_GUARD,
-    (CONNECTOR, "guarded_client", "httpx_aiohttp.AiohttpTransport"): THE_GUARD,
+    (CONNECTOR, "guarded_client.send", ".request"): THE_GUARD,
     (CONNECTOR, "_split", "socket.gethostbyname"): "resolves our own setting `connect_to`",
     # -- calls that pass the gate
     ("resources.adapters.fetcher", "Fetcher._get", ".get"): "Fetcher._hop has passed CallGate.call",
     ("resources.adapters.provider_gateway", "ProviderGateway._send", ".ask"): UNDER_A_PERMIT,
     (f"{PROVIDERS}.people_data_labs", "PeopleDataLabs._ask_one", ".get"): UNDER_A_PERMIT,
-    (f"{PROVIDERS}.people_data_labs", "PeopleDataLabs._ask_many", ".post"): UNDER_A_PERMIT,
+    (f"{PROVIDERS}.people_data_labs", "PeopleDataLabs._ask_many", ".post_json"): UNDER_A_PERMIT,
     (f"{PROVIDERS}.rdap", "Rdap._get", ".get"): UNDER_A_PERMIT,
-    (f"{PROVIDERS}.wikidata", "Wikidata._answers", ".post"): UNDER_A_PERMIT,
+    (f"{PROVIDERS}.wikidata", "Wikidata._answers", ".post_form"): UNDER_A_PERMIT,
     # -- our own network, checked
     ("resources.adapters.network", "NetworkCheck._resolves", ".getaddrinfo"): "resolves names",
     ("resources.adapters.network", "NetworkCheck._connects", "asyncio.open_connection"): REACHABLE,
@@ -97,7 +93,15 @@ ALLOWED: Mapping[tuple[str, str, str], str] = {
     (f"{COMMANDS}.dagster_servers", "", "grpc"): OWN_SERVERS,
     (f"{COMMANDS}.dagster_servers", "_serves", "grpc.insecure_channel"): OWN_SERVERS,
     (f"{COMMANDS}.dagster_servers", "_serves", "grpc.RpcError"): OWN_SERVERS,
-    (f"{COMMANDS}.dagster_servers", "_is_success", "httpx.get"): OWN_SERVERS,
+    **{
+        (f"{COMMANDS}.dagster_servers", function, what): OWN_SERVERS
+        for function in ("", "_is_success")
+        for what in (
+            "urllib.request.build_opener",
+            "urllib.request.ProxyHandler",
+            "http.client.HTTPException",
+        )
+    },
     (f"{COMMANDS}.sandbox_process", "sandbox_server", "subprocess.Popen"): OWN_PROCESS,
     **{
         (f"{COMMANDS}.sandbox_process", function, what): "asks our own sandbox, on loopback"
@@ -131,7 +135,6 @@ ALLOWED: Mapping[tuple[str, str, str], str] = {
     (f"{COMMANDS}.story", "Story._profile", "pyarrow.parquet.read_table"): "a local file",
     # -- what sends nothing
     ("resources.core.countries", "_table", "importlib.import_module"): "a table of phonenumbers",
-    (f"{COMMANDS}.estimate", "show", "httpx.AsyncClient"): "completes providers that nobody asks",
 }
 
 

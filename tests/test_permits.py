@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import httpx
 import orjson
 import pytest
 from sqlalchemy import select
 
+from resources.adapters.api_client import ApiClient
 from resources.adapters.classify import classify
 from resources.adapters.connector import guarded_client, guarded_session
 from resources.adapters.ledger.schema import breakers
@@ -42,12 +42,12 @@ from tests.support.raw_server import RawServer, Request, Step, redirect, reply
 async def _clients(server: RawServer) -> AsyncIterator[Mapping[str, object]]:
     settings = FetchSettings(connect_to=server.address, allow_networks=("127.0.0.0/8",))
     async with guarded_session(settings, "x") as session:
-        yield {"session": session, "client": guarded_client(settings, session, "x")}
+        yield {"session": session, "client": guarded_client(settings, session)}
 
 
 async def _get(client: object, url: str = "http://a.example/") -> int:
-    if isinstance(client, httpx.AsyncClient):
-        return (await client.get(url)).status_code
+    if isinstance(client, ApiClient):
+        return (await client.get(url)).status
     assert isinstance(client, aiohttp.ClientSession)
     async with client.get(url) as answer:
         return answer.status
@@ -130,12 +130,12 @@ def test_the_guard_is_on_whatever_the_settings_and_the_permit(
                 chosen["ports"] = (server.port,)
             settings = FetchSettings.model_validate(chosen)
             async with guarded_session(settings, "x") as session:
-                client = session if which == "session" else guarded_client(settings, session, "x")
+                client = session if which == "session" else guarded_client(settings, session)
                 with holding(Permit(Endpoint("test"))):
                     if reached:
                         assert await _get(client, f"http://{server.address}/") == 200
                     else:
-                        with pytest.raises((OSError, httpx.HTTPError)) as caught:
+                        with pytest.raises((OSError, aiohttp.ClientError)) as caught:
                             await _get(client, f"http://{server.address}/")
                         assert classify(caught.value).kind is FailureKind.BLOCKED_ADDRESS
             assert server.connections == reached

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import httpx
 import orjson
 
+from resources.adapters.api_client import ApiClient, Question, Reply
 from resources.adapters.clock import SystemClock
 from resources.adapters.ledger import Ledger, open_ledger
 from resources.adapters.providers.registry import build_providers
@@ -24,8 +24,7 @@ from resources.ingest import ListContent
 def show(settings: Settings, content: ListContent, *, as_json: bool) -> int:
     """Print what a run would ask for. Nothing is written, sent or spent."""
     clock = SystemClock()
-    client = httpx.AsyncClient()  # never used for a call: it only completes the providers
-    providers = build_providers(settings, client, clock, None)
+    providers = build_providers(settings, ApiClient(_ask_nobody), clock, None)
     with _present_ledger(settings) as ledger:
         fresh_after = clock.now() - settings.refresh_after
         domains, kept = _counted(ledger, content, providers, fresh_after)
@@ -40,6 +39,10 @@ def show(settings: Settings, content: ListContent, *, as_json: bool) -> int:
             f"at most {row['max_credits']} credits"
         )
     return 0
+
+
+async def _ask_nobody(question: Question) -> Reply:
+    raise RuntimeError(f"an estimate asks nobody, and {question.url} was asked")
 
 
 def _row(provider: Provider, missing: int) -> dict[str, str | int]:

@@ -17,13 +17,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 import aiohttp
-import httpx
 import pydantic
 import zstandard
 from aiohttp import http_exceptions
 from isal import isal_zlib
 from sqlalchemy import exc as database_errors
 
+from resources.adapters.api_client import UnansweredError
 from resources.adapters.connector import BlockedAddressError
 from resources.core.errors import CallError, Failure, FailureKind, LeaseLost
 from resources.core.redaction import redact
@@ -73,7 +73,6 @@ _DISK = {
     errno.ENOLCK,
 }
 _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
-_NETWORK = (aiohttp.ClientError, httpx.TransportError)
 _DRIVERS = {"sqlite3", "psycopg2", "psycopg"}
 # One row's data or a statement of ours is wrong: the database itself is well.
 _OUR_STATEMENTS = {"IntegrityError", "DataError"}
@@ -102,7 +101,7 @@ def classify(
             return link.failure
     asked = url or _url_of(links)
     where = redact(asked) if asked else None
-    is_network = any(isinstance(link, _NETWORK) for link in links)
+    is_network = any(isinstance(link, aiohttp.ClientError) for link in links)
     for cause in links:
         kind = _kind_of(cause)
         if kind is FailureKind.STORE and is_network:
@@ -150,15 +149,13 @@ def _of_call(error: BaseException) -> FailureKind | None:  # noqa: PLR0911  # a 
             return FailureKind.TLS_CERTIFICATE
         case ssl.SSLError() | aiohttp.ClientSSLError():
             return FailureKind.TLS
-        case httpx.PoolTimeout():
-            return FailureKind.LIMITER  # nothing was sent
-        case TimeoutError() | httpx.TimeoutException():
+        case TimeoutError():
             return FailureKind.TIMEOUT
     return None
 
 
 def _of_http(error: BaseException) -> FailureKind | None:  # noqa: PLR0911  # a table
-    """What the two HTTP clients raise; their general classes last."""
+    """What the HTTP client raises; its general classes last."""
     match error:
         case http_exceptions.ContentLengthError() | http_exceptions.TransferEncodingError():
             return FailureKind.CONNECT  # cut off in the middle of the body
@@ -168,19 +165,11 @@ def _of_http(error: BaseException) -> FailureKind | None:  # noqa: PLR0911  # a 
             return FailureKind.MALFORMED
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | aiohttp.RedirectClientError():
             return FailureKind.MALFORMED
-        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
-            return FailureKind.MALFORMED
-        case httpx.TooManyRedirects() | httpx.DecodingError():
-            return FailureKind.MALFORMED
         case aiohttp.ClientResponseError():
             return _of_status(error.status)
-        case httpx.HTTPStatusError():
-            return _of_status(error.response.status_code)
-        case httpx.LocalProtocolError():
-            return None  # our own request breaks the protocol
         case aiohttp.ClientOSError():
             return _of_system(error) or FailureKind.CONNECT
-        case aiohttp.ClientError() | httpx.HTTPError():
+        case aiohttp.ClientError():
             return FailureKind.CONNECT
     return None
 
@@ -289,10 +278,5 @@ def _text(error: BaseException) -> str:
 
 
 def _url_of(links: Sequence[BaseException]) -> str | None:
-    """What an httpx call asked for, when its error knows."""
-    for link in links:
-        # Its public `request` raises where there is none.
-        request = getattr(link, "_request", None)
-        if isinstance(link, httpx.HTTPError) and isinstance(request, httpx.Request):
-            return str(request.url.copy_with(userinfo=b""))
-    return None
+    """What a provider was asked for, when the error knows."""
+    return next((link.url for link in links if isinstance(link, UnansweredError)), None)

@@ -7,17 +7,15 @@ there is no other door.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from typing import Any
 
 import aiohttp
-import httpx
 import isal.isal_zlib
 from aiohttp.abc import AbstractResolver, ResolveResult
-from httpx_aiohttp import AiohttpTransport
 
+from resources.adapters.api_client import ApiClient, Question, Reply, UnansweredError
 from resources.adapters.permit import require_permit
 from resources.core.addresses import AddressPolicy
 from resources.core.config import FetchSettings
@@ -169,84 +167,34 @@ def guarded_session(
     )
 
 
-class _PlainTransport(httpx.AsyncBaseTransport):
-    """Sends https calls in plain HTTP, for `connect_to`."""
-
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.url.scheme == "http":
-            return await self._inner.handle_async_request(request)
-        sent = httpx.Request(
-            request.method,
-            request.url.copy_with(scheme="http"),
-            headers=request.headers,
-            # As bytes: a GET whose body is a stream, however empty, would be sent in chunks.
-            content=await request.aread() or None,
-            extensions=request.extensions,
-        )
-        # The original stays as it is: the evidence names the address that was asked for.
-        return await self._inner.handle_async_request(sent)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-class _BareClient(httpx.AsyncClient):
-    """httpx without what a provider must not get: kept cookies, redirects followed unseen, and
-    credentials from elsewhere. A call is one request and its whole answer, within one time limit.
-
-    Args:
-        wire: Sends the requests.
-        total_timeout_s: Limit of one call.
-        options: As for `httpx.AsyncClient`.
-    """
-
-    def __init__(
-        self, wire: httpx.AsyncBaseTransport, total_timeout_s: float, **options: Any
-    ) -> None:
-        super().__init__(transport=wire, **options)
-        self._wire = wire
-        self._total_timeout_s = total_timeout_s
-
-    async def send(self, request: httpx.Request, **_options: Any) -> httpx.Response:
-        """Send a request and read the answer.
-
-        Raises:
-            TimeoutError: the limit of the whole call was reached.
-            httpx.TransportError: it failed on the way.
-        """
-        async with asyncio.timeout(self._total_timeout_s):
-            response = await self._wire.handle_async_request(request)
-            response.request = request
-            try:
-                await response.aread()
-            except BaseException:
-                await response.aclose()
-                raise
-        return response
-
-
-def guarded_client(
-    settings: FetchSettings, session: aiohttp.ClientSession, user_agent: str
-) -> httpx.AsyncClient:
-    """An httpx client on the guarded session, for provider APIs. It follows no redirect."""
-    transport: httpx.AsyncBaseTransport = AiohttpTransport(client=session)
-    if settings.connect_to:
-        transport = _PlainTransport(transport)
-    return _BareClient(
-        transport,
-        settings.total_timeout,
-        headers={"User-Agent": user_agent},
-        # httpx's "pool" becomes aiohttp's limit for a new connection, name resolution included.
-        timeout=httpx.Timeout(
-            settings.read_timeout,
-            connect=settings.connect_timeout,
-            pool=settings.connect_timeout,
-        ),
-        trust_env=False,
+def guarded_client(settings: FetchSettings, session: aiohttp.ClientSession) -> ApiClient:
+    """A client for provider APIs on the guarded session."""
+    timeout = aiohttp.ClientTimeout(
+        total=settings.total_timeout,
+        # Of a provider, name resolution counts as part of connecting.
+        connect=settings.connect_timeout,
+        sock_connect=settings.connect_timeout,
+        sock_read=settings.read_timeout,
     )
+
+    async def send(question: Question) -> Reply:
+        asked = str(question.url)
+        # The evidence names the address that was asked for, wherever `connect_to` sends it.
+        wire = question.url.with_scheme("http") if settings.connect_to else question.url
+        try:
+            async with session.request(
+                question.method,
+                wire,
+                data=question.body,
+                headers=question.headers,
+                allow_redirects=False,
+                timeout=timeout,
+            ) as answer:
+                return Reply(answer.status, asked, answer.headers, await answer.read())
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnansweredError(asked) from error
+
+    return ApiClient(send)
 
 
 def user_agent(settings: FetchSettings, version: str) -> str:

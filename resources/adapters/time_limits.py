@@ -1,28 +1,21 @@
 """Which of our own time limits ended a call, in words.
 
-What the HTTP clients raise says no more than that some time was over. That it was a time-out at all
+What the HTTP client raises says no more than that some time was over. That it was a time-out at all
 is for `classify` to say; the limits of domains, batches and steps are in `core/run_limits`.
 """
 
 from __future__ import annotations
 
 import aiohttp
-import httpx
 
 from resources.core.config import FetchSettings
-
-# Where aiohttp says what it was, httpx's word for it does not count: its transport over aiohttp
-# calls a connection that was cut a time-out while connecting.
-_AIOHTTP = (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError)
-_HTTPX = (httpx.ConnectTimeout, httpx.ReadTimeout)
 
 
 def which_limit(error: BaseException, settings: FetchSettings) -> str | None:
     """Name the limit that a call ran into.
 
-    A bare `TimeoutError` is the total limit: aiohttp raises it for that alone, and so does
-    `asyncio.timeout` around a call. So ask about what a call raised, and not about what ended a
-    domain's whole visit.
+    A bare `TimeoutError` is the total limit: aiohttp raises it for that alone. So ask about what a
+    call raised, and not about what ended a domain's whole visit.
 
     Args:
         error: What the call raised, with its causes.
@@ -36,10 +29,9 @@ def which_limit(error: BaseException, settings: FetchSettings) -> str | None:
     def is_among(kind: type[BaseException]) -> bool:
         return any(isinstance(link, kind) for link in links)
 
-    connecting, reading = _AIOHTTP if is_among(aiohttp.ClientError) else _HTTPX
-    if is_among(connecting):
+    if is_among(aiohttp.ConnectionTimeoutError):
         return _sentence(settings.connect_timeout, "to set up a connection", "connect_timeout")
-    if is_among(reading):
+    if is_among(aiohttp.SocketTimeoutError):
         return _sentence(settings.read_timeout, "between two pieces of data", "read_timeout")
     # With a number it is the operating system's (ETIMEDOUT).
     if any(type(link) is TimeoutError and link.errno is None for link in links):

@@ -12,13 +12,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
-import httpx
 import psycopg2
 import psycopg2.errors
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy import exc as database_errors
 
+from resources.adapters.api_client import UnansweredError
 from resources.adapters.classify import classify
 from resources.adapters.connector import guarded_client, guarded_session
 from resources.core.config import FetchSettings
@@ -50,7 +50,7 @@ async def _kinds(url: str, port: int) -> tuple[FailureKind, FailureKind]:
     found = []
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(guarded_session(settings, "x"))
-        client = await stack.enter_async_context(guarded_client(settings, session, "x"))
+        client = guarded_client(settings, session)
 
         async def page() -> None:
             async with session.get(url) as answer:
@@ -291,11 +291,13 @@ def test_the_drivers_errors_are_told_apart_wrapped_or_not(
     assert classify(wrapped).kind is kind
 
 
-def test_a_failed_call_of_httpx_tells_its_address_without_secrets() -> None:
-    request = httpx.Request("GET", "https://me:pass@api.example/v1?api_key=secret1&q=a")
-    failure = classify(httpx.ReadError("cut", request=request), provider="pdl")
+def test_a_failed_call_of_a_provider_tells_its_address_without_secrets() -> None:
+    error = UnansweredError("https://api.example/v1?api_key=secret1&q=a")
+    error.__cause__ = aiohttp.ServerDisconnectedError()
+    failure = classify(error, provider="pdl")
+    assert failure.kind is FailureKind.CONNECT
     assert failure.url == "https://api.example/v1?api_key=***&q=a"
-    assert classify(httpx.ReadError("cut")).url is None
+    assert classify(aiohttp.ServerDisconnectedError()).url is None
 
 
 def test_an_unforeseen_exception_is_a_bug_with_its_stack() -> None:
@@ -328,7 +330,7 @@ def test_a_mistake_of_ours_while_a_network_error_is_handled_is_still_a_bug() -> 
 def test_a_failure_that_was_known_already_stays_as_it_is() -> None:
     failure = Failure(FailureKind.ROBOTS, "not allowed")
     assert classify(CallError(failure)) is failure
-    wrapped = httpx.ReadError("x")
+    wrapped = UnansweredError("https://a.example/")
     wrapped.__cause__ = CallError(failure)
     assert classify(wrapped).kind is FailureKind.ROBOTS
 

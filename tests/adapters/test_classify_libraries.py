@@ -19,7 +19,6 @@ from types import ModuleType
 from typing import Any
 
 import aiohttp
-import httpx
 import orjson
 import pydantic
 import pytest
@@ -63,24 +62,6 @@ AIOHTTP_PARSER: Expected = {
     FailureKind.CONNECT: "ContentLengthError TransferEncodingError",
     FailureKind.TOO_LARGE: "DecompressSizeError",
 }
-HTTPX: Expected = {
-    FailureKind.CONNECT: """
-        CloseError ConnectError HTTPError NetworkError ProtocolError ProxyError ReadError
-        RemoteProtocolError RequestError TransportError WriteError
-    """,
-    FailureKind.TIMEOUT: "ConnectTimeout ReadTimeout TimeoutException WriteTimeout",
-    # Our own pool had no room: nothing was sent.
-    FailureKind.LIMITER: "PoolTimeout",
-    FailureKind.MALFORMED: "DecodingError InvalidURL TooManyRedirects UnsupportedProtocol",
-    # By its status; made with 503.
-    FailureKind.HTTP_5XX: "HTTPStatusError",
-    # Mistakes of ours: a body read twice, late or not at all, two cookies of one name, a request
-    # that breaks the protocol.
-    FailureKind.BUG: """
-        CookieConflict LocalProtocolError RequestNotRead ResponseNotRead StreamClosed
-        StreamConsumed StreamError
-    """,
-}
 SSL: Expected = {
     FailureKind.TLS_CERTIFICATE: "SSLCertVerificationError",
     FailureKind.TLS: """
@@ -116,7 +97,6 @@ _URL = URL("https://acme.example/")
 _KEY = aiohttp.client_reqrep.ConnectionKey("acme.example", 443, True, True, None, None, None)
 # What aiohttp makes of several addresses that failed differently: it has no number.
 _SEVERAL = OSError("Multiple exceptions: refused, no route")
-_REQUEST = httpx.Request("GET", str(_URL))
 
 
 def _aiohttp(found: type[Exception]) -> Exception:
@@ -144,15 +124,6 @@ def _aiohttp_parser(found: type[Exception]) -> Exception:
         return make(b"GET", 8190)
     if found is http_exceptions.HttpProcessingError:
         return make(code=400, message="said so")
-    return make("said so")
-
-
-def _httpx(found: type[Exception]) -> Exception:
-    make: Any = found
-    if issubclass(found, httpx.HTTPStatusError):
-        return make("said so", request=_REQUEST, response=httpx.Response(503, request=_REQUEST))
-    if issubclass(found, httpx.StreamError) and found is not httpx.StreamError:
-        return make()
     return make("said so")
 
 
@@ -185,7 +156,6 @@ def _sqlalchemy(found: type[Exception]) -> Exception:
 LIBRARIES: list[tuple[ModuleType, Expected, Callable[[type[Exception]], Exception]]] = [
     (client_exceptions, AIOHTTP, _aiohttp),
     (http_exceptions, AIOHTTP_PARSER, _aiohttp_parser),
-    (httpx, HTTPX, _httpx),
     (ssl, SSL, _ssl),
     (sqlalchemy.exc, SQLALCHEMY, _sqlalchemy),
 ]
@@ -230,8 +200,8 @@ def test_every_exception_of_a_library_has_its_kind(
     ],
 )
 def test_an_error_with_a_status_is_what_the_status_says(status: int, kind: FailureKind) -> None:
-    response = httpx.Response(status, request=_REQUEST)
-    error = httpx.HTTPStatusError("said so", request=_REQUEST, response=response)
+    info = aiohttp.RequestInfo(_URL, "GET", CIMultiDictProxy(CIMultiDict[str]()), _URL)
+    error = aiohttp.ClientResponseError(info, (), status=status, message="said so")
     assert classify(error).kind is kind
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from resources.adapters.api_client import Question, Reply, UnansweredError
 from resources.adapters.providers.rdap import STATUSES, Rdap
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.models import Candidate, CompanyQuery, RawAnswer
+from tests.support.apis import Answer, api, nobody, said
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 CONTRACTS = Path(__file__).resolve().parents[3] / "shared/data/contracts/rdap"
@@ -26,7 +27,6 @@ BOOTSTRAP = {
         "nonsense",
     ],
 }
-Reply = Callable[[httpx.Request], httpx.Response]
 
 
 class _StoppedClock:
@@ -43,23 +43,21 @@ def _entity(role: str, *entries: list[Any], **values: Any) -> dict[str, Any]:
 
 
 def _ask(
-    reply: Reply, domains: Sequence[str] = ("acme.example",), base_url: str | None = None
+    reply: Answer, domains: Sequence[str] = ("acme.example",), base_url: str | None = None
 ) -> list[RawAnswer | Failure]:
     async def run() -> list[RawAnswer | Failure]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(reply)) as client:
-            provider = Rdap(client, clock=_StoppedClock(), base_url=base_url)
-            found = [provider.ask([CompanyQuery(domain)]) for domain in domains]
-            answers = await asyncio.gather(*found)
-            return [next(iter(answer.values())) for answer in answers]
+        client = api(reply)
+        provider = Rdap(client, clock=_StoppedClock(), base_url=base_url)
+        found = [provider.ask([CompanyQuery(domain)]) for domain in domains]
+        answers = await asyncio.gather(*found)
+        return [next(iter(answer.values())) for answer in answers]
 
     return asyncio.run(run())
 
 
 def _read(data: Mapping[str, Any], domain: str = "acme.example") -> Candidate:
     answer = RawAnswer(json.dumps(data).encode(), "https://r.example/domain/acme.example", NOW)
-    (candidate,) = Rdap(httpx.AsyncClient(), clock=_StoppedClock()).read(
-        CompanyQuery(domain), answer
-    )
+    (candidate,) = Rdap(nobody(), clock=_StoppedClock()).read(CompanyQuery(domain), answer)
     return candidate
 
 
@@ -67,11 +65,11 @@ def _facts(candidate: Candidate) -> dict[str, Any]:
     return {fact.field: fact.value for fact in candidate.facts}
 
 
-def _internet(status: int, **more: Any) -> Reply:
-    def reply(request: httpx.Request) -> httpx.Response:
+def _internet(status: int, **more: Any) -> Answer:
+    def reply(request: Question) -> Reply:
         if request.url.host == "data.iana.org":
-            return httpx.Response(200, json=BOOTSTRAP)
-        return httpx.Response(status, **more)
+            return said(200, json=BOOTSTRAP)
+        return said(status, **more)
 
     return reply
 
@@ -79,7 +77,7 @@ def _internet(status: int, **more: Any) -> Reply:
 def test_the_registry_comes_from_the_bootstrap_file_which_is_fetched_once() -> None:
     seen: list[str] = []
 
-    def reply(request: httpx.Request) -> httpx.Response:
+    def reply(request: Question) -> Reply:
         seen.append(str(request.url))
         return _internet(200, json=_domain())(request)
 
@@ -96,10 +94,10 @@ def test_the_registry_comes_from_the_bootstrap_file_which_is_fetched_once() -> N
 def test_a_base_url_makes_the_bootstrap_file_needless() -> None:
     seen: list[str] = []
 
-    def reply(request: httpx.Request) -> httpx.Response:
+    def reply(request: Question) -> Reply:
         seen.append(str(request.url))
-        assert request.headers["accept"].startswith("application/rdap+json")
-        return httpx.Response(200, json=_domain())
+        assert request.headers["Accept"].startswith("application/rdap+json")
+        return said(200, json=_domain())
 
     _ask(reply, base_url="http://rdap.example/x/")
     assert seen == ["http://rdap.example/x/domain/acme.example"]
@@ -119,10 +117,9 @@ def test_each_registry_is_an_endpoint_of_its_own(
     domain: str, base_url: str | None, endpoint: str
 ) -> None:
     async def run() -> str:
-        transport = httpx.MockTransport(_internet(500))
-        async with httpx.AsyncClient(transport=transport) as client:
-            provider = Rdap(client, clock=_StoppedClock(), base_url=base_url)
-            return await provider.endpoint([CompanyQuery(domain)])
+        client = api(_internet(500))
+        provider = Rdap(client, clock=_StoppedClock(), base_url=base_url)
+        return await provider.endpoint([CompanyQuery(domain)])
 
     assert asyncio.run(run()) == endpoint
 
@@ -136,16 +133,16 @@ def test_the_bootstrap_file_is_read_once_and_within_the_call_that_was_given_for_
         yield
         story.append("ended")
 
-    def reply(request: httpx.Request) -> httpx.Response:
+    def reply(request: Question) -> Reply:
         story.append(request.url.host)
         return _internet(200, json=_domain())(request)
 
     async def run() -> None:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(reply)) as client:
-            provider = Rdap(client, clock=_StoppedClock(), bootstrap_call=passage)
-            query = [CompanyQuery("acme.com")]
-            await asyncio.gather(*(provider.endpoint(query) for _ in range(3)))
-            await provider.ask(query)
+        client = api(reply)
+        provider = Rdap(client, clock=_StoppedClock(), bootstrap_call=passage)
+        query = [CompanyQuery("acme.com")]
+        await asyncio.gather(*(provider.endpoint(query) for _ in range(3)))
+        await provider.ask(query)
 
     asyncio.run(run())
     assert story == ["begun", "data.iana.org", "ended", "registry.example"]
@@ -175,48 +172,44 @@ def test_every_status_of_the_table_becomes_its_kind(status: int, kind: FailureKi
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (httpx.Response(404), FailureKind.HTTP_5XX),
-        (httpx.Response(403), FailureKind.HTTP_5XX),
-        (httpx.Response(500), FailureKind.HTTP_5XX),
-        (httpx.Response(429), FailureKind.RATE_LIMITED),
-        (httpx.Response(200, content=b"<html>"), FailureKind.HTTP_5XX),
-        (httpx.Response(200, json={"services": []}), FailureKind.HTTP_5XX),
+        (said(404), FailureKind.HTTP_5XX),
+        (said(403), FailureKind.HTTP_5XX),
+        (said(500), FailureKind.HTTP_5XX),
+        (said(429), FailureKind.RATE_LIMITED),
+        (said(200, content=b"<html>"), FailureKind.HTTP_5XX),
+        (said(200, json={"services": []}), FailureKind.HTTP_5XX),
     ],
 )
-def test_trouble_with_the_bootstrap_file_settles_no_domain(
-    reply: httpx.Response, kind: FailureKind
-) -> None:
+def test_trouble_with_the_bootstrap_file_settles_no_domain(reply: Reply, kind: FailureKind) -> None:
     with pytest.raises(CallError) as caught:
         _ask(lambda _: reply)
     assert caught.value.failure.kind is kind
 
 
 def test_a_failed_bootstrap_is_tried_again_at_the_next_question() -> None:
-    replies = iter([httpx.Response(500), httpx.Response(200, json=BOOTSTRAP)])
+    replies = iter([said(500), said(200, json=BOOTSTRAP)])
 
     async def run() -> Mapping[str, RawAnswer | Failure]:
-        def reply(request: httpx.Request) -> httpx.Response:
+        def reply(request: Question) -> Reply:
             if request.url.host == "data.iana.org":
                 return next(replies)
-            return httpx.Response(200, json=_domain())
+            return said(200, json=_domain())
 
-        async with httpx.AsyncClient(transport=httpx.MockTransport(reply)) as client:
-            provider = Rdap(client, clock=_StoppedClock())
-            with pytest.raises(CallError):
-                await provider.ask([CompanyQuery("acme.example")])
-            return await provider.ask([CompanyQuery("acme.example")])
+        client = api(reply)
+        provider = Rdap(client, clock=_StoppedClock())
+        with pytest.raises(CallError):
+            await provider.ask([CompanyQuery("acme.example")])
+        return await provider.ask([CompanyQuery("acme.example")])
 
     assert isinstance(asyncio.run(run())["acme.example"], RawAnswer)
 
 
 def test_three_redirects_are_followed_and_the_last_address_is_the_evidence() -> None:
-    def reply(request: httpx.Request) -> httpx.Response:
-        step = int(request.url.params.get("step", "0"))
+    def reply(request: Question) -> Reply:
+        step = int(request.url.query.get("step", "0"))
         if step < 3:
-            return httpx.Response(
-                302, headers={"location": f"https://r{step}.example/?step={step + 1}"}
-            )
-        return httpx.Response(200, json=_domain())
+            return said(302, headers={"location": f"https://r{step}.example/?step={step + 1}"})
+        return said(200, json=_domain())
 
     (answer,) = _ask(reply, base_url="https://r.example")
     assert isinstance(answer, RawAnswer)
@@ -227,9 +220,9 @@ def test_three_redirects_are_followed_and_the_last_address_is_the_evidence() -> 
 def test_a_loop_and_other_bad_redirects_end_as_malformed(location: str) -> None:
     asked: list[str] = []
 
-    def reply(request: httpx.Request) -> httpx.Response:
+    def reply(request: Question) -> Reply:
         asked.append(str(request.url))
-        return httpx.Response(301, headers={"location": location})
+        return said(301, headers={"location": location})
 
     with pytest.raises(CallError) as caught:
         _ask(reply, base_url="https://r.example")
@@ -245,10 +238,10 @@ def test_an_answer_that_is_no_domain_object_is_malformed(content: bytes) -> None
 
 
 def test_errors_of_the_transport_come_through_unchanged() -> None:
-    def reply(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("no route", request=request)
+    def reply(request: Question) -> Reply:
+        raise UnansweredError(str(request.url))
 
-    with pytest.raises(httpx.ConnectError):
+    with pytest.raises(UnansweredError):
         _ask(reply)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
-import httpx
 import pytest
 
+from resources.adapters.api_client import ApiClient, Question, Reply, UnansweredError
 from resources.adapters.providers.wikidata import (
     BAN_S,
     STATUSES,
@@ -21,10 +21,10 @@ from resources.adapters.providers.wikidata import (
 from resources.adapters.suffix_list import bundled_rules
 from resources.core.errors import RULES, CallError, Failure, FailureKind, Handling
 from resources.core.models import CompanyQuery, RawAnswer
+from tests.support.apis import Answer, api, nobody, said
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 A, B = CompanyQuery("a.example"), CompanyQuery("b.example")
-Reply = Callable[[httpx.Request], httpx.Response]
 
 
 class _StoppedClock:
@@ -32,7 +32,7 @@ class _StoppedClock:
         return NOW
 
 
-def _provider(client: httpx.AsyncClient) -> Wikidata:
+def _provider(client: ApiClient) -> Wikidata:
     return Wikidata(
         client,
         clock=_StoppedClock(),
@@ -41,10 +41,10 @@ def _provider(client: httpx.AsyncClient) -> Wikidata:
     )
 
 
-def _ask(reply: Reply, queries: Sequence[CompanyQuery]) -> Mapping[str, RawAnswer | Failure]:
+def _ask(reply: Answer, queries: Sequence[CompanyQuery]) -> Mapping[str, RawAnswer | Failure]:
     async def run() -> Mapping[str, RawAnswer | Failure]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(reply)) as client:
-            return await _provider(client).ask(queries)
+        client = api(reply)
+        return await _provider(client).ask(queries)
 
     return asyncio.run(run())
 
@@ -53,9 +53,9 @@ def _row(**values: str) -> dict[str, Any]:
     return {name: {"type": "literal", "value": value} for name, value in values.items()}
 
 
-def _result(*rows: dict[str, Any]) -> Reply:
+def _result(*rows: dict[str, Any]) -> Answer:
     body = {"head": {"vars": []}, "results": {"bindings": list(rows)}}
-    return lambda _: httpx.Response(200, json=body)
+    return lambda _: said(200, json=body)
 
 
 def _item(number: int, website: str, **values: str) -> dict[str, Any]:
@@ -69,15 +69,15 @@ def _body(answers: Mapping[str, RawAnswer | Failure], domain: str) -> RawAnswer:
 
 
 def test_all_domains_go_into_one_posted_query_in_all_usual_spellings() -> None:
-    seen: list[httpx.Request] = []
+    seen: list[Question] = []
 
-    def reply(request: httpx.Request) -> httpx.Response:
+    def reply(request: Question) -> Reply:
         seen.append(request)
         return _result()(request)
 
     answers = _ask(reply, [A, B])
     assert len(seen) == 1
-    form = parse_qs(seen[0].content.decode())
+    form = parse_qs((seen[0].body or b"").decode())
     assert form["format"] == ["json"]
     for website in (*website_forms("a.example"), *website_forms("b.example")):
         assert f"<{website}>" in form["query"][0]
@@ -100,8 +100,8 @@ def test_the_query_names_the_properties_that_are_read() -> None:
 
 
 def test_text_that_is_no_domain_never_reaches_the_query() -> None:
-    def reply(request: httpx.Request) -> httpx.Response:
-        assert b"DROP" not in request.content
+    def reply(request: Question) -> Reply:
+        assert b"DROP" not in (request.body or b"")
         return _result()(request)
 
     bad = CompanyQuery("x> } DROP ALL {<http://y")
@@ -129,7 +129,7 @@ def test_rows_are_kept_by_domain_and_read_as_one_candidate_for_each_item() -> No
         _item(3, "https://b.example/", itemLabel="Q3"),
     )
     answers = _ask(reply, [A, B])
-    client = httpx.AsyncClient()
+    client = nobody()
     first, second = _provider(client).read(A, _body(answers, "a.example"))
     assert (first.record_id, second.record_id) == ("Q1", "Q2")
     assert first.names == ("Acme", "ACME Corp", "Acme Widgets")
@@ -147,7 +147,7 @@ def test_every_status_of_the_table_becomes_its_kind_and_settles_nobody(
     status: int, kind: FailureKind
 ) -> None:
     with pytest.raises(CallError) as caught:
-        _ask(lambda _: httpx.Response(status), [A, B])
+        _ask(lambda _: said(status), [A, B])
     assert caught.value.failure.kind is kind
     assert RULES[kind].handling is not Handling.SETTLE
 
@@ -169,7 +169,7 @@ def test_the_wait_that_is_asked_for_is_told(
 ) -> None:
     headers = {"retry-after": value} if value else {}
     with pytest.raises(CallError) as caught:
-        _ask(lambda _: httpx.Response(status, headers=headers), [A])
+        _ask(lambda _: said(status, headers=headers), [A])
     assert caught.value.failure.retry_after_s == seconds
 
 
@@ -183,27 +183,27 @@ def test_the_wait_that_is_asked_for_is_told(
 )
 def test_an_unreadable_answer_says_why(content: bytes, kind: FailureKind) -> None:
     with pytest.raises(CallError) as caught:
-        _ask(lambda _: httpx.Response(200, content=content), [A])
+        _ask(lambda _: said(200, content=content), [A])
     assert caught.value.failure.kind is kind
 
 
 def test_a_kept_answer_that_is_no_list_is_malformed() -> None:
     with pytest.raises(CallError):
-        _provider(httpx.AsyncClient()).read(A, RawAnswer(b"12", "u", NOW))
+        _provider(nobody()).read(A, RawAnswer(b"12", "u", NOW))
 
 
 def test_odd_rows_are_left_out_without_harm() -> None:
     rows = [{"item": {"value": 5}}, "x", {"item": "no item"}, {"item": "http://x/Q9", "lei": None}]
     answer = RawAnswer(json.dumps(rows).encode(), "u", NOW)
-    candidates = _provider(httpx.AsyncClient()).read(A, answer)
+    candidates = _provider(nobody()).read(A, answer)
     assert [candidate.record_id for candidate in candidates] == ["Q9"]
 
 
 def test_errors_of_the_transport_come_through_unchanged() -> None:
-    def reply(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectTimeout("slow", request=request)
+    def reply(request: Question) -> Reply:
+        raise UnansweredError(str(request.url))
 
-    with pytest.raises(httpx.ConnectTimeout):
+    with pytest.raises(UnansweredError):
         _ask(reply, [A])
 
 

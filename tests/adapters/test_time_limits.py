@@ -1,4 +1,4 @@
-"""Which time limit ended a call: each of them is hit for real, through both HTTP clients."""
+"""Which time limit ended a call: each of them is hit for real, of pages and of providers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from random import Random
 from typing import Any
 
 import aiohttp
-import httpx
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -46,9 +45,7 @@ async def _page(_settings: FetchSettings, session: aiohttp.ClientSession) -> obj
 
 
 async def _provider(settings: FetchSettings, session: aiohttp.ClientSession) -> object:
-    # The transport over aiohttp knows no total limit: whoever calls sets it.
-    async with asyncio.timeout(settings.total_timeout):
-        return await guarded_client(settings, session, "test/1").get(URL)
+    return await guarded_client(settings, session).get(URL)
 
 
 CLIENTS = pytest.mark.parametrize("call", [_page, _provider])
@@ -184,16 +181,9 @@ def test_what_the_system_gave_up_by_itself_is_no_limit_of_ours() -> None:
     given_up = OSError(errno.ETIMEDOUT, "Connection timed out")
     assert isinstance(given_up, TimeoutError)
     assert which_limit(given_up, FetchSettings()) is None
-    wrapped = httpx.ConnectError("timed out")
+    wrapped = aiohttp.ClientConnectionError("timed out")
     wrapped.__cause__ = given_up
     assert which_limit(wrapped, FetchSettings()) is None
-
-
-def test_httpx_over_any_other_transport_is_understood_too() -> None:
-    settings = FetchSettings(connect_timeout=0.2, read_timeout=0.2)
-    assert which_limit(httpx.ConnectTimeout(""), settings) == CONNECT
-    assert which_limit(httpx.ReadTimeout(""), settings) == READ
-    assert which_limit(httpx.PoolTimeout(""), settings) is None
 
 
 # -- a page's whole way: fetcher, gate, connector -----------------------------------------------

@@ -16,8 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import httpx
-
+from resources.adapters.api_client import ApiClient
 from resources.adapters.call_gate import CallGate
 from resources.adapters.clock import SystemClock
 from resources.adapters.connector import guarded_client, guarded_session
@@ -99,7 +98,7 @@ class CallingProcess:
 
 async def _call_on(
     gate: CallGate,
-    client: httpx.AsyncClient,
+    client: ApiClient,
     endpoint: Endpoint,
     name: str,
     pause_s: float,
@@ -109,10 +108,10 @@ async def _call_on(
     while True:
         try:
             async with gate.call(endpoint):
-                response = await client.get(URL, headers={"X-Caller": name})
-                if not response.is_success:
+                reply = await client.get(URL, headers={"X-Caller": name})
+                if not reply.is_success:
                     table = {429: FailureKind.RATE_LIMITED}
-                    raise CallError(failure_of(ENDPOINT, response, table, clock.now()))
+                    raise CallError(failure_of(ENDPOINT, reply, table, clock.now()))
             seen["answered"] += 1
         except CallError as error:
             seen[error.failure.kind] += 1
@@ -131,7 +130,7 @@ async def _run(arguments: Sequence[str]) -> Counter[str]:
         guarded_session(settings, "test") as session,
         gate_on(ledger, policy=policy, settings=settings, refresh_s=0.25) as gate,
     ):
-        client = guarded_client(settings, session, "test")
+        client = guarded_client(settings, session)
         calls = _call_on(gate, client, endpoint, name, float(pause_s), seen)
         callers = [asyncio.ensure_future(calls)]
         for _ in range(CALLERS - 1):

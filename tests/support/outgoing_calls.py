@@ -54,7 +54,7 @@ METHODS = """
     handle_async_request handle_request
 """.split()
 # Methods of dictionaries and queues too: suspicious when awaited, or on a client or session.
-VERBS = "get post put patch delete head options ask".split()
+VERBS = "get post post_json post_form put patch delete head options ask".split()
 _CLIENT = re.compile(r"client|session|http|transport|browser", re.IGNORECASE)
 _CLIENT_TYPE = re.compile(r"Client\b|Session\b|Transport\b|Opener")
 

@@ -1,7 +1,7 @@
 """People Data Labs: company enrichment by website, single and in bulk. Paid per match.
 
-One call, no retries, no waiting. The key travels in a header only, and redirects are not followed,
-because httpx would send that header on to another host. A billed answer that cannot be read is
+One call, no retries, no waiting. The key travels in a header only, and redirects are not followed:
+the key would go along to another host. A billed answer that cannot be read is
 kept as it came and fails when it is read, so that nothing buys it again by itself.
 
 Source: https://docs.peopledatalabs.com/docs/company-enrichment-api and bulk-company-enrichment-api
@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-import httpx
 import orjson
 from pydantic import SecretStr
 
+from resources.adapters.api_client import ApiClient, Reply
 from resources.adapters.providers.people_data_labs_record import (
     candidate_of,
     company_record,
@@ -29,7 +29,6 @@ from resources.adapters.providers.replies import (
     kind_of,
     malformed,
     one_line,
-    public_url,
 )
 from resources.core.domains import SuffixRules
 from resources.core.errors import CallError, Failure, FailureKind
@@ -73,7 +72,7 @@ class PeopleDataLabs:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        client: ApiClient,
         *,
         api_key: SecretStr,
         clock: Clock,
@@ -110,7 +109,7 @@ class PeopleDataLabs:
         """Ask for one company, or for several in one bulk call.
 
         Returns: by domain, a record, "no match" (unbilled), or the item's own failure.
-        Raises: CallError when the call as a whole failed; httpx's exceptions as they come, after
+        Raises: CallError when the call as a whole failed; the client's errors as they come, after
             which it is not known whether the call was billed.
         """
         by_domain = {query.domain: query for query in queries}
@@ -135,16 +134,14 @@ class PeopleDataLabs:
         return (candidate_of(record, query, answer, self._suffixes),)
 
     async def _ask_one(self, query: CompanyQuery) -> RawAnswer:
-        response = await self._client.get(
-            self._url, params=_params(query), headers=self._headers(), follow_redirects=False
-        )
-        now, url = self._clock.now(), public_url(response.request.url)
-        spent = _credits_spent(response.headers)
-        if response.status_code == NO_MATCH:
+        reply = await self._client.get(self._url, params=_params(query), headers=self._headers())
+        now, url = self._clock.now(), reply.url
+        spent = _credits_spent(reply.headers)
+        if reply.status == NO_MATCH:
             return RawAnswer(None, url, now, spent or 0.0)
-        if not response.is_success:
-            raise CallError(self._failure(response, STATUSES, now))
-        body = response.content
+        if not reply.is_success:
+            raise CallError(self._failure(reply, STATUSES, now))
+        body = reply.body
         if company_record(json_or_none(body)) is None:
             body = body[:_KEPT_UNREADABLE_BYTES]
         return RawAnswer(body, url, now, 1.0 if spent is None else spent)
@@ -152,31 +149,30 @@ class PeopleDataLabs:
     async def _ask_many(
         self, queries: Mapping[str, CompanyQuery]
     ) -> Mapping[str, RawAnswer | Failure]:
-        response = await self._client.post(
+        reply = await self._client.post_json(
             f"{self._url}/bulk",
-            json={
+            {
                 "requests": [
                     {"metadata": {"domain": domain}, "params": _params(query)}
                     for domain, query in queries.items()
                 ]
             },
             headers=self._headers(),
-            follow_redirects=False,
         )
-        now, url = self._clock.now(), public_url(response.request.url)
-        if not response.is_success:
-            raise CallError(self._failure(response, BULK_STATUSES, now))
-        spent = _credits_spent(response.headers)
-        items = json_or_none(response.content)
+        now, url = self._clock.now(), reply.url
+        if not reply.is_success:
+            raise CallError(self._failure(reply, BULK_STATUSES, now))
+        spent = _credits_spent(reply.headers)
+        items = json_or_none(reply.body)
         if not isinstance(items, list):
-            kept = response.content[:_KEPT_UNREADABLE_BYTES]
+            kept = reply.body[:_KEPT_UNREADABLE_BYTES]
             share = 1.0 if spent is None else spent / len(queries)
             return {domain: RawAnswer(kept, url, now, share) for domain in queries}
         by_domain = _by_domain(items, tuple(queries))
         matches = sum(_status(item) == 200 for item in by_domain.values())
         price = 1.0 if spent is None or not matches else spent / matches
         answers: dict[str, RawAnswer | Failure] = {
-            domain: self._item_answer(item, RawAnswer(None, url, now, price), response)
+            domain: self._item_answer(item, RawAnswer(None, url, now, price), reply)
             for domain, item in by_domain.items()
         }
         is_all_accounted_for = spent is not None and spent <= matches
@@ -185,7 +181,7 @@ class PeopleDataLabs:
         return answers
 
     def _item_answer(
-        self, item: Mapping[str, Any], priced: RawAnswer, response: httpx.Response
+        self, item: Mapping[str, Any], priced: RawAnswer, reply: Reply
     ) -> RawAnswer | Failure:
         status = _status(item)
         if status == NO_MATCH:
@@ -198,14 +194,14 @@ class PeopleDataLabs:
             f"{self._without_key(_error_text(item))}",
             url=priced.url,
             provider=self.name,
-            retry_after_s=reset_wait(response.headers, priced.at) if status == 429 else None,
+            retry_after_s=reset_wait(reply.headers, priced.at) if status == 429 else None,
         )
 
-    def _failure(self, response: httpx.Response, table: StatusTable, now: float) -> Failure:
-        said = _error_text(json_or_none(response.content))
-        wait = reset_wait(response.headers, now) if response.status_code == 429 else None
+    def _failure(self, reply: Reply, table: StatusTable, now: float) -> Failure:
+        said = _error_text(json_or_none(reply.body))
+        wait = reset_wait(reply.headers, now) if reply.status == 429 else None
         return failure_of(
-            self.name, response, table, now, detail=self._without_key(said), retry_after_s=wait
+            self.name, reply, table, now, detail=self._without_key(said), retry_after_s=wait
         )
 
     def _headers(self) -> dict[str, str]:
@@ -276,7 +272,7 @@ def _error_text(data: Any) -> str:
     return error if isinstance(error, str) else "it gave no reason"
 
 
-def _credits_spent(headers: httpx.Headers) -> float | None:
+def _credits_spent(headers: Mapping[str, str]) -> float | None:
     try:
         spent = float(headers["x-call-credits-spent"])
     except (KeyError, ValueError):

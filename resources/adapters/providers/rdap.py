@@ -16,16 +16,17 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
 
-import httpx
+from yarl import URL
 
+from resources.adapters.api_client import ApiClient, Reply
 from resources.adapters.providers.rdap_record import candidate_of, is_domain_object
 from resources.adapters.providers.replies import (
     StatusTable,
     failure_of,
     json_or_none,
     malformed,
-    public_url,
 )
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.models import Candidate, CompanyQuery, RawAnswer
@@ -50,6 +51,7 @@ STATUSES: StatusTable = MappingProxyType(
 BOOTSTRAP_STATUSES: StatusTable = MappingProxyType(
     {**dict.fromkeys(range(300, 500), FailureKind.HTTP_5XX), 429: FailureKind.RATE_LIMITED}
 )
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _HEADERS: Final = {"Accept": "application/rdap+json, application/json;q=0.9"}
 
 
@@ -66,7 +68,7 @@ class Rdap:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        client: ApiClient,
         *,
         clock: Clock,
         base_url: str | None = None,
@@ -103,7 +105,7 @@ class Rdap:
 
         Returns: the registry's answer, or "no match" where the domain is not registered or its TLD
             has no RDAP server.
-        Raises: CallError when the call failed; httpx's exceptions as they come.
+        Raises: CallError when the call failed; the client's errors as they come.
         """
         if not queries:
             return {}
@@ -113,15 +115,15 @@ class Rdap:
         base = self._base_url or _server_for(domain, await self._bootstrap())
         if base is None:
             return {domain: RawAnswer(None, self._bootstrap_url, self._clock.now())}
-        response = await self._follow(f"{base.rstrip('/')}/domain/{domain}")
-        now, url = self._clock.now(), public_url(response.request.url)
-        if response.status_code == NO_MATCH:
+        reply = await self._follow(f"{base.rstrip('/')}/domain/{domain}")
+        now, url = self._clock.now(), reply.url
+        if reply.status == NO_MATCH:
             return {domain: RawAnswer(None, url, now)}
-        if not response.is_success:
-            raise CallError(failure_of(self.name, response, STATUSES, now))
-        if not is_domain_object(json_or_none(response.content)):
+        if not reply.is_success:
+            raise CallError(failure_of(self.name, reply, STATUSES, now))
+        if not is_domain_object(json_or_none(reply.body)):
             raise malformed(self.name, "the answer is no RDAP domain object", url)
-        return {domain: RawAnswer(response.content, url, now)}
+        return {domain: RawAnswer(reply.body, url, now)}
 
     def read(self, query: CompanyQuery, answer: RawAnswer) -> Sequence[Candidate]:
         """Read a kept answer: one candidate, whose domain is the registered one.
@@ -144,39 +146,47 @@ class Rdap:
             return self._servers
 
     async def _read_bootstrap(self) -> Mapping[str, str]:
-        response = await self._follow(self._bootstrap_url)
-        if not response.is_success:
+        reply = await self._follow(self._bootstrap_url)
+        if not reply.is_success:
             now = self._clock.now()
-            raise CallError(failure_of(self.name, response, BOOTSTRAP_STATUSES, now))
-        servers = _servers(json_or_none(response.content))
+            raise CallError(failure_of(self.name, reply, BOOTSTRAP_STATUSES, now))
+        servers = _servers(json_or_none(reply.body))
         if not servers:
             message = f"{self.name}: the list of registries could not be read."
-            url = public_url(response.request.url)
-            raise CallError(Failure(FailureKind.HTTP_5XX, message, url=url, provider=self.name))
+            raise CallError(
+                Failure(FailureKind.HTTP_5XX, message, url=reply.url, provider=self.name)
+            )
         return servers
 
-    async def _follow(self, url: str) -> httpx.Response:
+    async def _follow(self, url: str) -> Reply:
         """Get a URL and follow redirects; the one too many is returned as it is, a 3xx."""
-        target: httpx.URL | str = url
+        target = url
         for _ in range(MAX_REDIRECTS):
-            response = await self._get(target)
-            if not response.has_redirect_location:
-                return response
-            try:
-                target = response.url.join(response.headers["location"])
-            except httpx.InvalidURL:
-                return response
-            if target.scheme not in ("http", "https"):
-                return response
+            reply = await self._get(target)
+            if reply.status not in _REDIRECTS:
+                return reply
+            followed = _target_of(reply)
+            if followed is None:
+                return reply
+            target = followed
         return await self._get(target)
 
-    async def _get(self, url: httpx.URL | str) -> httpx.Response:
-        return await self._client.get(url, headers=_HEADERS, follow_redirects=False)
+    async def _get(self, url: str) -> Reply:
+        return await self._client.get(url, headers=_HEADERS)
+
+
+def _target_of(reply: Reply) -> str | None:
+    """Where a redirect leads to; None where that is no web address."""
+    try:
+        target = urljoin(reply.url, reply.headers["location"])
+        return target if urlsplit(target).scheme in ("http", "https") else None
+    except (KeyError, ValueError):
+        return None
 
 
 @lru_cache(maxsize=4096)
 def _host_of(url: str) -> str:
-    return httpx.URL(url).host
+    return URL(url).host or ""
 
 
 def _server_for(domain: str, servers: Mapping[str, str]) -> str | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import httpx
-
+from resources.adapters.api_client import ApiClient
 from resources.adapters.call_gate import CallGate
 from resources.adapters.permit import Endpoint
 from resources.adapters.providers import people_data_labs, wikidata
@@ -17,11 +16,11 @@ from resources.core.config import ProviderSettings, Settings
 from resources.core.pacing import PaceLimits
 from resources.core.ports import Clock, Provider
 
-Build = Callable[[httpx.AsyncClient, ProviderSettings, Clock, CallGate | None], Provider | None]
+Build = Callable[[ApiClient, ProviderSettings, Clock, CallGate | None], Provider | None]
 
 
 def _pdl(
-    client: httpx.AsyncClient,
+    client: ApiClient,
     own: ProviderSettings,
     clock: Clock,
     _gate: CallGate | None,
@@ -38,7 +37,7 @@ def _pdl(
 
 
 def _wikidata(
-    client: httpx.AsyncClient,
+    client: ApiClient,
     own: ProviderSettings,
     clock: Clock,
     _gate: CallGate | None,
@@ -49,7 +48,7 @@ def _wikidata(
 
 
 def _rdap(
-    client: httpx.AsyncClient,
+    client: ApiClient,
     own: ProviderSettings,
     clock: Clock,
     gate: CallGate | None,
@@ -75,7 +74,7 @@ PAID = frozenset({"pdl"})
 
 
 def build_providers(
-    settings: Settings, client: httpx.AsyncClient, clock: Clock, gate: CallGate | None
+    settings: Settings, client: ApiClient, clock: Clock, gate: CallGate | None
 ) -> list[Provider]:
     """The chain's providers in order; without a gate they can be looked at, and not asked."""
     providers = []

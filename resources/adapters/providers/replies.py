@@ -1,4 +1,4 @@
-"""What all provider adapters need to read an HTTP reply: status tables, waits, safe URLs.
+"""What all provider adapters need to read an HTTP reply: status tables, waits.
 
 What a status means is not here: each provider declares its own table, because the same status
 means different things at different providers. Retries, pacing and breakers are the caller's.
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
 
-import httpx
 import orjson
 from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
+from resources.adapters.api_client import Reply
 from resources.core.domains import NormalizedDomain, SuffixRules, normalize
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.retry import parse_retry_after
@@ -39,7 +39,7 @@ def kind_of(status: int, table: StatusTable) -> FailureKind:
 
 def failure_of(
     provider: str,
-    response: httpx.Response,
+    reply: Reply,
     table: StatusTable,
     now: float,
     *,
@@ -50,21 +50,21 @@ def failure_of(
 
     Args:
         provider: Name of the provider.
-        response: A reply that is no answer.
+        reply: One that is no answer.
         table: The provider's own table.
         now: Epoch seconds; a Retry-After date is turned into seconds with it where the reply has
             no Date of its own.
         detail: What the provider said, already free of secrets.
         retry_after_s: The wait where the provider says it otherwise than by Retry-After.
     """
-    status = response.status_code
-    headers = response.headers
+    status = reply.status
+    headers = reply.headers
     wait = parse_retry_after(headers.get("retry-after"), now, headers.get("date"))
     said = one_line(detail)
     return Failure(
         kind=kind_of(status, table),
         message=f"{provider} answered with status {status}" + (f": {said}" if said else "."),
-        url=public_url(response.request.url),
+        url=reply.url,
         provider=provider,
         retry_after_s=retry_after_s if wait is None else wait,
     )
@@ -81,11 +81,6 @@ def seconds_until(moment: datetime, now: float) -> float:
     """Return seconds from now to a moment, 0 when it is past; without a zone it is UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, math.ceil(aware.timestamp() - now))
-
-
-def public_url(url: httpx.URL) -> str:
-    """Return a URL without user name and password, for failures, logs and evidence."""
-    return str(url.copy_with(userinfo=b"") if url.userinfo else url)
 
 
 def one_line(text: str) -> str:

@@ -16,15 +16,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
-import httpx
 import orjson
 
+from resources.adapters.api_client import ApiClient, Reply
 from resources.adapters.providers.replies import (
     StatusTable,
     failure_of,
     json_or_none,
     malformed,
-    public_url,
     registrable,
 )
 from resources.core.countries import alpha2
@@ -116,7 +115,7 @@ class Wikidata:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        client: ApiClient,
         *,
         clock: Clock,
         suffixes: SuffixRules,
@@ -147,7 +146,7 @@ class Wikidata:
         """Ask for up to 40 domains in one query.
 
         Returns: by domain, the rows that name its website, or "no match".
-        Raises: CallError when the call failed; httpx's exceptions as they come.
+        Raises: CallError when the call failed; the client's errors as they come.
         """
         domains = tuple(dict.fromkeys(query.domain for query in queries))
         if len(domains) > BULK_SIZE:
@@ -185,17 +184,17 @@ class Wikidata:
 
     async def _answers(self, domains: Sequence[str]) -> Mapping[str, RawAnswer]:
         forms = {form: domain for domain in domains for form in website_forms(domain)}
-        response = await self._client.post(
+        reply = await self._client.post_form(
             self._url,
-            data={"query": sparql(domains), "format": "json"},
+            {"query": sparql(domains), "format": "json"},
             headers={"Accept": "application/sparql-results+json"},
         )
-        now, url = self._clock.now(), public_url(response.request.url)
-        if not response.is_success:
-            raise CallError(self._failure(response, now))
-        rows = _rows(json_or_none(response.content))
+        now, url = self._clock.now(), reply.url
+        if not reply.is_success:
+            raise CallError(self._failure(reply, now))
+        rows = _rows(json_or_none(reply.body))
         if rows is None:
-            raise self._unreadable(response, url)
+            raise self._unreadable(reply, url)
         by_domain: dict[str, list[Mapping[str, str]]] = {domain: [] for domain in domains}
         for row in rows:
             website = row.get("website", "")
@@ -207,15 +206,15 @@ class Wikidata:
             for domain, found in by_domain.items()
         }
 
-    def _failure(self, response: httpx.Response, now: float) -> Failure:
-        failure = failure_of(self.name, response, STATUSES, now)
-        if response.status_code == 403 and failure.retry_after_s is None:
+    def _failure(self, reply: Reply, now: float) -> Failure:
+        failure = failure_of(self.name, reply, STATUSES, now)
+        if reply.status == 403 and failure.retry_after_s is None:
             return replace(failure, retry_after_s=BAN_S)
         return failure
 
-    def _unreadable(self, response: httpx.Response, url: str) -> CallError:
+    def _unreadable(self, reply: Reply, url: str) -> CallError:
         # A query that runs out of time after the first rows ends in a Java stack trace, status 200.
-        if b"TimeoutException" in response.content:
+        if b"TimeoutException" in reply.body:
             message = f"{self.name}: the query ran out of time."
             return CallError(Failure(FailureKind.TIMEOUT, message, url=url, provider=self.name))
         return malformed(self.name, "the answer is no SPARQL result in JSON", url)
