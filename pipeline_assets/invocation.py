@@ -129,6 +129,8 @@ class Invocation:
             left_s = give_up_at - time.monotonic()
             if pause_s is None or pause_s > left_s:
                 break
+            now = self._platform.clock.now()
+            self._platform.ledger.drivers.beat(self._scope, now, waits_until=now + pause_s)
             if pause_s >= 1:
                 self._say(f"Waiting {pause_s:.0f} s until the next domains are due.")
             self._stop.wait(pause_s)
@@ -193,6 +195,7 @@ class Invocation:
             self._say(f"{Phase.PROFILE_BUILD}: {len(stale)} batches.")
             for start, end in self._ranges(stale):
                 said.append(self._runs.run_range("build_profiles", start, end, tags))
+                self._report(None)
         if self._platform.directory.is_stale():
             said.append(self._runs.run("write_directory", tags))
         self._is_built = not any(said)
@@ -216,6 +219,7 @@ class Invocation:
 
     def _report(self, failure: str | None) -> None:
         self._check_stop()
+        self._platform.ledger.drivers.beat(self._scope, self._platform.clock.now())
         if failure is not None:
             self._platform.ledger.workers.require_process_unburied()
             self._failures.append(failure)

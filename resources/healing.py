@@ -109,7 +109,7 @@ class Healer:
         """
         self._ledger.workers.bury_dead(now)
         requests = self._ledger.requests.all()
-        driven = self._ledger.drivers.living(now)
+        driven = self._driven(now)
         known = set(seen.order)
         decided: dict[Key, tuple[Standing, Verdict]] = {}
         settled: dict[Phase, set[str]] = {}
@@ -153,7 +153,7 @@ class Healer:
             [pair for pair, (_, verdict) in decided.items() if verdict.action is Action.MEND],
             is_directory_due(
                 is_stale=self._platform.directory.is_stale(),
-                is_in_hand=seen.is_directory_in_hand or bool(self._ledger.drivers.living(now)),
+                is_in_hand=seen.is_directory_in_hand or bool(self._driven(now)),
                 more_is_coming=any(v.action in {Action.RUN, Action.IN_HAND} for v in profiles),
                 written_at=written.at if written else None,
                 now=now,
@@ -162,6 +162,9 @@ class Healer:
             {pair: standing for pair, (standing, _) in decided.items()},
             {phase: len(keys) for phase, keys in settled.items()},
         )
+
+    def _driven(self, now: float) -> set[str]:
+        return self._ledger.drivers.living(now, self._platform.settings.stuck_after)
 
     def _free_runs(self, phase: Phase, seen: Seen) -> int:
         running = {by for (of, _), by in seen.in_hand.items() if of is phase}

@@ -14,6 +14,7 @@ from resources.core.models import Phase
 from tests.support.requirements import ROOT
 from tests.support.time import NOW
 
+SILENT_AFTER_S = 1_800.0
 DRIVE_AND_DIE = """
 import os, sys
 from resources.adapters.ledger.database import Database
@@ -24,16 +25,20 @@ os._exit(9)
 """
 
 
+def _living(ledger: Ledger, now: float = NOW) -> set[str]:
+    return ledger.drivers.living(now, SILENT_AFTER_S)
+
+
 def test_a_scope_is_driven_from_its_begin_to_its_end(ledger: Ledger, second: Ledger) -> None:
-    assert ledger.drivers.living() == set()
+    assert _living(ledger) == set()
     ledger.drivers.begin("one", NOW)
     ledger.drivers.begin("other", NOW)
-    assert second.drivers.living() == {"one", "other"}
+    assert _living(second) == {"one", "other"}
     ledger.drivers.end("one", NOW + 1)
     ledger.drivers.end("never begun", NOW + 1)
-    assert second.drivers.living() == {"other"}
+    assert _living(second) == {"other"}
     ledger.drivers.begin("one", NOW + 2)
-    assert second.drivers.living() == {"one", "other"}
+    assert _living(second) == {"one", "other"}
 
 
 def test_a_driver_whose_process_is_gone_drives_nothing(ledger: Ledger) -> None:
@@ -41,8 +46,7 @@ def test_a_driver_whose_process_is_gone_drives_nothing(ledger: Ledger) -> None:
     command = [sys.executable, "-c", DRIVE_AND_DIE, url]
     subprocess.run(command, cwd=ROOT, check=False, timeout=60)
     ledger.drivers.begin("living", NOW)
-    assert ledger.drivers.living() == {"living"}
-    assert ledger.drivers.living(NOW) == {"living"}
+    assert _living(ledger) == {"living"}
 
 
 def _move_away(ledger: Ledger) -> None:
@@ -55,9 +59,9 @@ def _move_away(ledger: Ledger) -> None:
 def test_a_driver_on_another_machine_counts_as_long_as_it_may_be_there(ledger: Ledger) -> None:
     ledger.drivers.begin("far", NOW)
     _move_away(ledger)
-    assert ledger.drivers.living() == {"far"}
-    assert ledger.drivers.living(NOW + OUT_OF_SIGHT_S) == {"far"}
-    assert ledger.drivers.living(NOW + OUT_OF_SIGHT_S + 1) == set()
+    assert _living(ledger) == {"far"}
+    assert _living(ledger, NOW + OUT_OF_SIGHT_S) == {"far"}
+    assert _living(ledger, NOW + OUT_OF_SIGHT_S + 1) == set()
 
 
 def test_a_worker_of_its_process_tells_that_a_driver_on_another_machine_lives(
@@ -67,10 +71,32 @@ def test_a_worker_of_its_process_tells_that_a_driver_on_another_machine_lives(
     worker = ledger.workers.begin(Phase.PAGE_SCRAPING, "run", NOW)
     ledger.workers.beat(worker, NOW + 800, 0, 1)
     _move_away(ledger)
-    assert ledger.drivers.living(NOW + 800 + OUT_OF_SIGHT_S) == {"far"}
-    assert ledger.drivers.living(NOW + 801 + OUT_OF_SIGHT_S) == set()
+    assert _living(ledger, NOW + 800 + OUT_OF_SIGHT_S) == {"far"}
+    assert _living(ledger, NOW + 801 + OUT_OF_SIGHT_S) == set()
 
 
-def test_a_driver_of_this_machine_needs_no_sign(ledger: Ledger) -> None:
+def test_a_driver_that_is_stopped_for_long_drives_nothing_until_it_goes_on(ledger: Ledger) -> None:
     ledger.drivers.begin("here", NOW)
-    assert ledger.drivers.living(NOW + 100 * OUT_OF_SIGHT_S) == {"here"}
+    assert _living(ledger, NOW + SILENT_AFTER_S) == {"here"}
+    assert _living(ledger, NOW + SILENT_AFTER_S + 1) == set()
+    ledger.drivers.beat("here", NOW + SILENT_AFTER_S + 5)
+    assert _living(ledger, NOW + 2 * SILENT_AFTER_S) == {"here"}
+
+
+def test_a_driver_that_waits_on_purpose_is_not_silent_before_the_wait_is_over(
+    ledger: Ledger,
+) -> None:
+    ledger.drivers.begin("here", NOW)
+    ledger.drivers.beat("here", NOW + 1, waits_until=NOW + 90_000)
+    assert _living(ledger, NOW + 90_000 + SILENT_AFTER_S) == {"here"}
+    assert _living(ledger, NOW + 90_001 + SILENT_AFTER_S) == set()
+    # Once it works again, the wait is over.
+    ledger.drivers.beat("here", NOW + 2)
+    assert _living(ledger, NOW + 3 + SILENT_AFTER_S) == set()
+
+
+def test_a_driver_that_has_ended_gives_no_sign_any_more(ledger: Ledger) -> None:
+    ledger.drivers.begin("here", NOW)
+    ledger.drivers.end("here", NOW + 1)
+    ledger.drivers.beat("here", NOW + 2)
+    assert _living(ledger, NOW + 3) == set()

@@ -189,6 +189,13 @@ def test_what_a_living_command_drives_is_left_until_it_ends(home: HealingHome) -
     assert len(home.tick()) == 1
 
 
+def test_what_a_command_drives_that_was_stopped_is_healed(home: HealingHome) -> None:
+    home.ask(home.keys[:1], scope="driven")
+    home.ledger.drivers.begin("driven", home.clock.now())
+    home.clock.advance(home.platform.settings.stuck_after + 1)
+    assert home.actions() == {home.keys[0]: Action.RUN}
+
+
 def test_what_a_worker_has_in_hand_is_left(home: HealingHome) -> None:
     home.ask(home.keys[:1])
     worker = home.ledger.workers.begin(SCRAPING, "a-run", home.clock.now())

@@ -13,9 +13,10 @@ from pipeline_assets.instance import Runs
 from pipeline_assets.invocation import Invocation
 from pipeline_assets.recording import DUE_ONLY_TAG
 from resources.adapters.ledger.lists import IngestReport
+from resources.adapters.ledger.schema import drivers
 from resources.core.models import Phase
 from resources.core.recovery import Action
-from tests.support.healing import FETCHING, LIST, PROFILES, HealingHome, healing_home
+from tests.support.healing import FETCHING, LIST, PROFILES, SCRAPING, HealingHome, healing_home
 from tests.support.ledgers import add_list
 
 AUTOMATIC = {DUE_ONLY_TAG: "true"}
@@ -43,12 +44,12 @@ def _runs(home: HealingHome) -> Runs:
     return Runs(home.instance, home.definitions)
 
 
-def _command(home: HealingHome, stop: threading.Event | None = None) -> Invocation:
-    """`pipeline run --only PROFILE_BUILD`."""
+def _command(
+    home: HealingHome, stop: threading.Event | None = None, only: Phase = PROFILES
+) -> Invocation:
+    """`pipeline run --only PHASE`."""
     stop = stop or threading.Event()
-    return Invocation(
-        home.platform, home.instance, _runs(home), lambda _: None, stop, Phase.PROFILE_BUILD
-    )
+    return Invocation(home.platform, home.instance, _runs(home), lambda _: None, stop, only)
 
 
 def _report_of(home: HealingHome) -> IngestReport:
@@ -104,3 +105,30 @@ def test_a_command_ends_the_hold_of_its_profiles_also_where_it_dies_before_it_bu
     with pytest.raises(KeyboardInterrupt):
         _command(home, stopped).run(_report_of(home), 0.0)
     assert _held(home) == set()
+
+
+# -- a command that waits ---------------------------------------------------------------------
+
+
+class _Stop(threading.Event):
+    """Ends the first wait at once, and keeps how long it was to be."""
+
+    waited_s: float | None = None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited_s = timeout
+        self.set()
+        return True
+
+
+def test_a_command_that_waits_says_until_when(home: HealingHome) -> None:
+    now = home.clock.now()
+    due_at = now + 50_000
+    home.wait_for(home.keys, "http_5xx", not_before=due_at)
+    home.set_work(home.keys, asked_to_wait_until=due_at)
+    stop = _Stop()
+    with pytest.raises(KeyboardInterrupt):
+        _command(home, stop, SCRAPING).run(_report_of(home), 90_000.0)
+    assert stop.waited_s == pytest.approx(50_000, abs=60)
+    (driver,) = home.rows(drivers)
+    assert driver.waits_until == pytest.approx(due_at, abs=60)

@@ -1,7 +1,9 @@
 """Drivers: commands that work through their batches by themselves, one run after the other.
 
 While one lives, nobody else need start runs for what it was asked for, also between its runs. A
-driver is told apart from a later process with the same pid as a worker is (`workers`).
+driver is told apart from a later process with the same pid as a worker is (`workers`). One that
+gives no sign for long counts as gone though its process is there: it may be stopped for ever, and
+what it has in hand itself is its workers' (whose leases run out), so that nothing is done twice.
 """
 
 from __future__ import annotations
@@ -14,8 +16,7 @@ from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import drivers, workers
 from resources.adapters.ledger.workers import ProcessIdentity, current_process, is_process_gone
 
-# What is on another machine can't be looked at. Between two of its runs no worker beats for it, so
-# that it is given time; but a machine that never comes back must not hold its batches for ever.
+# What is on another machine can't be looked at: it is given less time than one that is seen.
 OUT_OF_SIGHT_S = 900.0
 
 
@@ -27,9 +28,29 @@ class Drivers:
 
     def begin(self, scope: str, now: float) -> None:
         """Register this process as the one that drives a scope."""
-        row = {"scope": scope, **asdict(current_process()), "started_at": now, "ended_at": None}
+        row = {
+            "scope": scope,
+            **asdict(current_process()),
+            "started_at": now,
+            "beat_at": now,
+            "waits_until": 0.0,
+            "ended_at": None,
+        }
         with self._database.write() as connection:
             connection.execute(self._database.upsert(drivers, ["scope"]).values(**row))
+
+    def beat(self, scope: str, now: float, waits_until: float = 0.0) -> None:
+        """Give a sign of life.
+
+        Args:
+            waits_until: Until when it waits on purpose, epoch seconds; 0.0 for no such wait.
+        """
+        with self._database.write() as connection:
+            connection.execute(
+                update(drivers)
+                .where(drivers.c.scope == scope, drivers.c.ended_at.is_(None))
+                .values(beat_at=now, waits_until=waits_until)
+            )
 
     def end(self, scope: str, now: float) -> None:
         """Note that a scope is driven no more."""
@@ -40,14 +61,18 @@ class Drivers:
                 .values(ended_at=now)
             )
 
-    def living(self, now: float | None = None) -> set[str]:
-        """Scopes that are driven: not ended, and their process is not certainly gone.
+    def living(self, now: float, silent_after_s: float) -> set[str]:
+        """Scopes that are driven: not ended, their process not certainly gone, and not silent.
+
+        A sign is one of the driver itself or of a worker of its process; until the end of a wait
+        on purpose none is expected.
 
         Args:
-            now: Epoch seconds. With it, a driver on another machine counts only while it, or a
-                worker of its process, has given a sign within `OUT_OF_SIGHT_S`.
+            now: Epoch seconds.
+            silent_after_s: Seconds without a sign after which a driver counts as gone; for one on
+                another machine at most `OUT_OF_SIGHT_S`.
         """
-        beat_at = (
+        worker_beat_at = (
             select(func.max(workers.c.beat_at))
             .where(
                 and_(
@@ -59,15 +84,18 @@ class Drivers:
             )
             .scalar_subquery()
         )
-        query = select(drivers, beat_at.label("beat_at")).where(drivers.c.ended_at.is_(None))
+        query = select(drivers, worker_beat_at.label("worker_beat_at")).where(
+            drivers.c.ended_at.is_(None)
+        )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         here = current_process().host
+        patience_s = {True: silent_after_s, False: min(silent_after_s, OUT_OF_SIGHT_S)}
         return {
             row.scope
             for row in rows
             if not is_process_gone(_identity(row))
-            and (now is None or row.host == here or _seen_at(row) >= now - OUT_OF_SIGHT_S)
+            and _seen_at(row) >= now - patience_s[row.host == here]
         }
 
 
@@ -76,4 +104,5 @@ def _identity(row: Row[tuple[object, ...]]) -> ProcessIdentity:
 
 
 def _seen_at(row: Row[tuple[object, ...]]) -> float:
-    return max(float(row.started_at), float(row.beat_at or 0.0))
+    signs = (row.started_at, row.beat_at, row.waits_until, row.worker_beat_at or 0.0)
+    return max(float(sign) for sign in signs)

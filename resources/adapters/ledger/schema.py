@@ -319,6 +319,8 @@ requests = Table(
     Column("progress", String(80), nullable=False, server_default=""),
     Column("launches", Integer, nullable=False, server_default="0"),
     Column("launched_at", Double),
+    # When the newest automatic run ended, where it has.
+    Column("ended_at", Double),
     Column("last_run_id", String(64)),
     Column("held_at", Double),
     Column("held_reason", CleanText),
@@ -342,6 +344,9 @@ drivers = Table(
     Column("pid", Integer, nullable=False),
     Column("process_started", Double, nullable=False),
     Column("started_at", Double, nullable=False),
+    Column("beat_at", Double, nullable=False, server_default="0"),
+    # Until when it waits on purpose.
+    Column("waits_until", Double, nullable=False, server_default="0"),
     Column("ended_at", Double),
 )
 
