@@ -1,11 +1,13 @@
 """How long one reconciliation takes over many partitions, some of them unfinished here and there.
 
-    python -m benchmarks.reconcile_tick --batches 10000 --scattered 500
+    python -m benchmarks.reconcile_tick --batches 10000 --scattered 500 --stale 50
 
 Ledger and Dagster instance are real and lie in a temporary folder: all batches are settled and
-materialised but the scattered ones, of which each holds a domain that is due. Only the tick is
-timed: everything that the sensor does but asking the daemon for the runs. The first tick is cold,
-the others warm. Dagster's status queries are counted.
+materialised but the scattered ones, of which each holds a domain that is due and has a failed run
+in Dagster; and the profiles of some more are stale. Only the tick is timed: everything that the
+sensor does but asking the daemon for the runs. The first tick of all looks through everything that
+ever settled; the others go on from there, as every tick does, with the stale profiles still stale.
+Dagster's status queries are counted: one an asset, whatever the number of partitions.
 """
 
 from __future__ import annotations
@@ -18,24 +20,29 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
-from dagster import AssetKey, AssetMaterialization, DagsterInstance
+from dagster import AssetKey, AssetMaterialization, DagsterInstance, DagsterRunStatus
 from sqlalchemy import Connection, insert
 
+from pipeline_assets.definitions import build_definitions
 from pipeline_assets.instance import open_instance
+from pipeline_assets.partitions import RANGE_END, RANGE_START
 from resources.adapters.ledger import schema
 from resources.artifact_writer import ASSET_OF
 from resources.core.config import load_settings
 from resources.core.models import FETCHING, Phase, State
-from resources.healing import PROFILES_CHECKED
 from resources.platform import Platform
 from sensors.reconciler import reconcile
 
+DEFINITIONS = build_definitions()
 LIST = "many"
 ROWS_AT_ONCE = 50_000
 
 
-def fill_ledger(platform: Platform, batches: int, size: int, unfinished: set[int]) -> list[str]:
+def fill_ledger(
+    platform: Platform, batches: int, size: int, unfinished: set[int], stale: set[int]
+) -> list[str]:
     """Write settled batches straight into the tables; returns their keys."""
     now = platform.clock.now() - 3600
     platform.store.root.mkdir(parents=True, exist_ok=True)
@@ -56,7 +63,13 @@ def fill_ledger(platform: Platform, batches: int, size: int, unfinished: set[int
         _insert(connection, schema.members, _members(keys, size, list_id))
         for phase in FETCHING:
             _insert(connection, schema.work, _work(keys, size, phase, unfinished, now))
-        fingerprint = "1/" + "/".join([f"{size}.{size}"] * 2)
+        fingerprints = {
+            (is_open, is_stale): "1/" + "/".join([f"{size}.{size}", _pages_of(size, is_open)])
+            if not is_stale
+            else "of an earlier time"
+            for is_open in (False, True)
+            for is_stale in (False, True)
+        }
         _insert(
             connection,
             schema.artifacts,
@@ -67,15 +80,19 @@ def fill_ledger(platform: Platform, batches: int, size: int, unfinished: set[int
                     "path": "x",
                     "rows": size,
                     "data_version": "x",
-                    "fingerprint": fingerprint,
+                    "fingerprint": fingerprints[number in unfinished, number in stale],
                     "at": now,
                 }
-                for key in keys
+                for number, key in enumerate(keys)
             ),
         )
     platform.ledger.requests.ask(keys, FETCHING, scope="benchmark", now=now)
-    platform.ledger.watermarks.set(PROFILES_CHECKED, now + 1800)
     return keys
+
+
+def _pages_of(size: int, is_open: bool) -> str:
+    settled = size - int(is_open)
+    return f"{settled}.{settled}"
 
 
 def _insert(connection: Connection, table: object, rows: Iterator[dict[str, object]]) -> None:
@@ -121,15 +138,39 @@ def _work(
 
 
 def fill_dagster(instance: DagsterInstance, keys: Sequence[str], unfinished: set[int]) -> None:
-    """Record every partition as materialised but the unfinished ones of the pages."""
+    """Record every partition as materialised; the unfinished ones of the pages as failed."""
     instance.add_dynamic_partitions("batches", list(keys))
     for phase in Phase:
         for number, key in enumerate(keys):
             if phase is Phase.PAGE_SCRAPING and number in unfinished:
+                _fail(instance, key)
                 continue
             instance.report_runless_asset_event(
                 AssetMaterialization(AssetKey(ASSET_OF[phase]), partition=key)
             )
+
+
+def _fail(instance: DagsterInstance, key: str) -> None:
+    """A run over one partition that failed."""
+    run = instance.create_run_for_job(
+        DEFINITIONS.resolve_job_def("scrape_pages"),
+        tags={RANGE_START: key, RANGE_END: key},
+        status=DagsterRunStatus.STARTED,
+    )
+    instance.report_run_failed(run, "Steps failed.")
+
+
+class CountingInstance:
+    """Counts status queries, and hands everything on."""
+
+    def __init__(self, instance: DagsterInstance) -> None:
+        self._instance = instance
+        self.status_queries = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "get_status_by_partition":
+            self.status_queries += 1
+        return getattr(self._instance, name)
 
 
 @contextmanager
@@ -147,23 +188,33 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=50)
     parser.add_argument("--scattered", type=int, default=500)
-    parser.add_argument("--ticks", type=int, default=5)
+    parser.add_argument("--stale", type=int, default=50)
+    parser.add_argument("--ticks", type=int, default=6)
     arguments = parser.parse_args()
     step = max(1, arguments.batches // max(1, arguments.scattered))
     unfinished = set(list(range(0, arguments.batches, step))[: arguments.scattered])
+    settled = [number for number in range(arguments.batches) if number not in unfinished]
+    stale = set(settled[:: max(1, len(settled) // max(1, arguments.stale))][: arguments.stale])
     with (
         tempfile.TemporaryDirectory() as folder,
         opened(Path(folder)) as (platform, instance),
     ):
-        keys = fill_ledger(platform, arguments.batches, arguments.size, unfinished)
+        keys = fill_ledger(platform, arguments.batches, arguments.size, unfinished, stale)
         fill_dagster(instance, keys, unfinished)
-        seconds = []
+        seconds, queries = [], set()
         for _ in range(arguments.ticks):
+            counting = CountingInstance(instance)
             began_at = time.perf_counter()
-            found = reconcile(instance, platform, is_advice=False)
-            seconds.append(time.perf_counter() - began_at)
-    print(f"{arguments.batches} partitions, {len(unfinished)} unfinished: {found.sentence}")
-    print(f"cold {seconds[0]:.2f} s, warm {min(seconds[1:]):.2f} to {max(seconds[1:]):.2f} s")
+            found = reconcile(cast(DagsterInstance, counting), platform, is_advice=False)
+            seconds.append(round(time.perf_counter() - began_at, 3))
+            queries.add(counting.status_queries)
+    still_stale = sum(phase is Phase.PROFILE_BUILD for phase, _ in found.healing.verdicts)
+    print(
+        f"{arguments.batches} partitions, {len(unfinished)} failed, {still_stale} with stale "
+        f"profiles: {found.sentence}"
+    )
+    print(f"first {seconds[0]:.2f} s, then {min(seconds[1:]):.2f} to {max(seconds[1:]):.2f} s")
+    print(f"status queries a tick: {', '.join(map(str, sorted(queries)))}")
     print(json.dumps({"partitions": arguments.batches, "seconds": seconds}))
 
 

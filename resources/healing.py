@@ -36,14 +36,12 @@ from resources.directory import ASSET as DIRECTORY
 from resources.phase_run import CODE_VERSIONS, breaker_policy
 from resources.platform import Platform
 from resources.profile_builder import CODE_VERSION as PROFILES_VERSION
+from resources.stale_profiles import stale_profiles
 
 # Dagster keeps a run's events in memory until it ends, so that a run must not grow with the list.
 MOST_BATCHES_PER_RUN = 40
 # More would only wait in Dagster's queue, in front of what a person asks for.
 MOST_RUNS_PER_PHASE = 4
-PROFILES_CHECKED = "profiles_checked_until"
-# Clocks of several machines, and transactions that end later than they began.
-OVERLAP_S = 120.0
 # What no other domain of the phase would be spared: a wrong key, a spent quota.
 OF_A_PROVIDER = (FailureKind.AUTH, FailureKind.QUOTA_EXHAUSTED)
 Key = tuple[Phase, str]
@@ -268,7 +266,11 @@ class Healer:
         now: float,
     ) -> Iterator[Standing]:
         """Standings of profiles that are not up to date, or not recorded."""
-        stale = self._stale(wanted, now)
+        stale = {
+            key: value
+            for key, value in stale_profiles(self._platform, requests, now).items()
+            if key in wanted
+        }
         asset = ASSET_OF[Phase.PROFILE_BUILD]
         recorded = seen.recorded.get(asset, frozenset())
         built = self._ledger.artifacts.of_asset(asset)
@@ -288,15 +290,6 @@ class Healer:
                 in_hand_by=in_hand or _more_to_come(key, decided),
                 code_version=PROFILES_VERSION,
             )
-
-    def _stale(self, wanted: set[str], now: float) -> dict[str, str]:
-        """Batches whose profiles are not up to date, with what they would be built from."""
-        since = self._ledger.watermarks.get(PROFILES_CHECKED)
-        candidates = sorted(self._ledger.work.batches_settled_since(since - OVERLAP_S))
-        stale = self._platform.profiles.stale_fingerprints(candidates)
-        if not stale:
-            self._ledger.watermarks.set(PROFILES_CHECKED, now)
-        return {key: value for key, value in stale.items() if key in wanted}
 
     # -- what is begun ----------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from resources.core.models import Phase
 from resources.core.recovery import COOL_DOWN_S, LONGEST_COOL_DOWN_S, MOST_FRUITLESS_RUNS, Action
 from resources.healing import Healer
 from resources.phase_run import breaker_policy
+from resources.profile_builder import ProfileBuilder
+from resources.stale_profiles import OVERLAP_S
 from resources.troubles import tell_of
 from sensors.dagster_state import DagsterState
 from sensors.directory_runs import VERSION_TAG
@@ -366,6 +368,52 @@ def test_profiles_are_built_when_a_batch_has_settled_and_the_directory_after_the
     assert (found.healing.plans, found.healing.is_directory_due) == ([], True)
     home.platform.directory.write()
     assert home.look().sentence == "everything requested is settled"
+
+
+def _built(home: HealingHome, keys: Sequence[str]) -> None:
+    for key in keys:
+        home.platform.profiles.build(key)
+    home.record(keys, PROFILES)
+
+
+def test_a_look_counts_again_only_what_may_have_changed_though_profiles_stay_stale(
+    home: HealingHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.ask(home.keys, FETCHING)
+    for phase in FETCHING:
+        home.finish(home.keys, phase)
+    _built(home, home.keys[1:])
+    assert set(home.actions(PROFILES)) == {home.keys[0]}
+    home.clock.advance(OVERLAP_S + 1)
+    assert set(home.actions(PROFILES)) == {home.keys[0]}
+    counted: list[str] = []
+    count = ProfileBuilder.stale_fingerprints
+
+    def counting(builder: ProfileBuilder, keys: Sequence[str]) -> dict[str, str]:
+        counted.extend(keys)
+        return count(builder, keys)
+
+    monkeypatch.setattr(ProfileBuilder, "stale_fingerprints", counting)
+    assert set(home.actions(PROFILES)) == {home.keys[0]}
+    assert counted == []
+    home.settle(home.keys[2:3])
+    assert set(home.actions(PROFILES)) == {home.keys[0], home.keys[2]}
+    assert counted == [home.keys[2]]
+    _built(home, home.keys[:3])
+    assert home.actions(PROFILES) == {}
+    assert home.ledger.stale_profiles.all() == {}
+
+
+def test_profiles_of_a_list_are_built_whose_domains_another_one_had_settled_long_ago(
+    home: HealingHome,
+) -> None:
+    for phase in FETCHING:
+        home.finish(home.keys[:1], phase)
+    home.look()
+    home.clock.advance(10 * OVERLAP_S)
+    home.look()
+    home.ask(home.keys[:1], FETCHING)
+    assert home.actions(PROFILES) == {home.keys[0]: Action.RUN}
 
 
 def test_profiles_wait_while_their_batch_is_being_worked_on(home: HealingHome) -> None:

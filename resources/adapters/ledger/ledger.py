@@ -19,6 +19,7 @@ from resources.adapters.ledger.pages import Pages
 from resources.adapters.ledger.requests import Requests
 from resources.adapters.ledger.runs import RunBook
 from resources.adapters.ledger.schema import meta
+from resources.adapters.ledger.stale_profiles import StaleProfiles
 from resources.adapters.ledger.ticks import Ticks
 from resources.adapters.ledger.watermarks import Watermarks
 from resources.adapters.ledger.work import Work
@@ -46,6 +47,7 @@ class Ledger:
         self.runs = RunBook(database)
         self.ticks = Ticks(database)
         self.watermarks = Watermarks(database)
+        self.stale_profiles = StaleProfiles(database)
         self.alerts = Alerts(database)
 
     def close(self) -> None:

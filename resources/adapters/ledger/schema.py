@@ -325,6 +325,16 @@ requests = Table(
     Column("held_at", Double),
     Column("held_reason", CleanText),
     Column("code_version", String(80), nullable=False, server_default=""),
+    # Runs in a row that were ended from outside while nothing settled.
+    Column("deaths", Integer, nullable=False, server_default="0"),
+)
+
+stale_profiles = Table(
+    "stale_profiles",
+    metadata,
+    Column("batch_key", String(80), primary_key=True),
+    # What they would be built from.
+    Column("fingerprint", String(64), nullable=False),
 )
 
 budgets = Table(
