@@ -25,6 +25,7 @@ from sqlalchemy import exc as database_errors
 
 from resources.adapters.api_client import UnansweredError
 from resources.adapters.connector import BlockedAddressError
+from resources.adapters.wire_limits import WireLimitError
 from resources.core.errors import CallError, Failure, FailureKind, LeaseLost
 from resources.core.redaction import redact
 
@@ -159,7 +160,7 @@ def _of_http(error: BaseException) -> FailureKind | None:  # noqa: PLR0911  # a 
     match error:
         case http_exceptions.ContentLengthError() | http_exceptions.TransferEncodingError():
             return FailureKind.CONNECT  # cut off in the middle of the body
-        case http_exceptions.DecompressSizeError():
+        case http_exceptions.DecompressSizeError() | WireLimitError():
             return FailureKind.TOO_LARGE
         case http_exceptions.HttpProcessingError():
             return FailureKind.MALFORMED

@@ -17,6 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from resources.adapters.api_client import ApiClient, Question, Reply, UnansweredError
 from resources.adapters.permit import require_permit
+from resources.adapters.wire_limits import BoundedConnector
 from resources.core.addresses import AddressPolicy
 from resources.core.config import FetchSettings
 from resources.core.errors import UsageError
@@ -143,7 +144,8 @@ def guarded_session(
         resolver = _OneAddressResolver(*_split(settings.connect_to))
     else:
         resolver = _GuardedResolver(resolver or aiohttp.DefaultResolver(), policy)
-    connector = aiohttp.TCPConnector(
+    connector = BoundedConnector(
+        settings.max_body_bytes,
         resolver=resolver,
         socket_factory=checked_socket,
         limit=0,

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import brotli
+import zstandard
 from isal import isal_zlib
 
 PIECE_BYTES = 65_536
@@ -17,8 +19,13 @@ MOST_LAYERS = 3
 # Members of a gzip body may be empty: without a limit they cost time and never any size.
 MOST_MEMBERS = 100
 _GZIP, _ZLIB, _RAW = 31, 15, -15
+# A block of Zstandard takes four bytes at least and unpacks to 128 KiB at most, and its interface
+# has no other limit: so many bytes at a time unpack to 2 MiB.
+_ZSTD_SLICE_BYTES = 64
+_ZSTD_WINDOW_BYTES = 8_388_608
 _GZIP_NAMES = {"gzip", "x-gzip"}
-_FOREIGN = {"br", "zstd", "compress", "x-compress", "dcb", "dcz"}
+_KNOWN = _GZIP_NAMES | {"deflate", "br", "zstd"}
+_FOREIGN = {"compress", "x-compress", "dcb", "dcz"}
 
 
 class BrokenEncodingError(ValueError):
@@ -33,20 +40,20 @@ class Inflater:
             empty for a plain body. Made-up names (`utf-8`) count as plain, as in browsers.
 
     Raises:
-        BrokenEncodingError: an encoding that we did not ask for, or too many of them.
+        BrokenEncodingError: an encoding that nobody uses on the web, or too many of them.
     """
 
     def __init__(self, content_encoding: str | None) -> None:
         names = [name.strip().lower() for name in (content_encoding or "").split(",")]
-        known = [name for name in names if name in _GZIP_NAMES or name == "deflate"]
+        known = [name for name in names if name in _KNOWN]
         if foreign := sorted(_FOREIGN.intersection(names)):
-            raise BrokenEncodingError(f"encoded as {foreign[0]}, which was not asked for")
+            raise BrokenEncodingError(f"encoded as {foreign[0]}, which nothing here unpacks")
         if len(known) > MOST_LAYERS:
             raise BrokenEncodingError(f"encoded {len(known)} times over")
-        self._layers = [_Layer(is_gzip=name in _GZIP_NAMES) for name in reversed(known)]
+        self._layers = [_layer(name) for name in reversed(known)]
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Unpack the next bytes of the body, into pieces of at most 64 KiB.
+        """Unpack the next bytes of the body, into pieces of 64 KiB or so (Zstandard: 2 MiB).
 
         Raises:
             BrokenEncodingError: they are not what the headers say.
@@ -66,8 +73,84 @@ class Inflater:
             raise BrokenEncodingError("the compressed body ends too early")
 
 
-class _Layer:
-    """One encoding."""
+def _layer(name: str) -> _ZlibLayer | _BrotliLayer | _ZstdLayer:
+    match name:
+        case "br":
+            return _BrotliLayer()
+        case "zstd":
+            return _ZstdLayer()
+    return _ZlibLayer(is_gzip=name in _GZIP_NAMES)
+
+
+class _BrotliLayer:
+    """Brotli, which some servers send without being asked."""
+
+    def __init__(self) -> None:
+        self._stream = brotli.Decompressor()
+        self._is_begun = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something was begun and not ended."""
+        return self._is_begun and not self._stream.is_finished()
+
+    def inflate(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            rest = chunk
+            self._is_begun = self._is_begun or bool(chunk)
+            # What follows the end is ignored, as with gzip.
+            while not self._stream.is_finished():
+                try:
+                    piece = self._stream.process(rest, output_buffer_limit=PIECE_BYTES)
+                except brotli.error as error:
+                    raise BrokenEncodingError(f"the compressed body is broken: {error}") from error
+                rest = b""
+                if piece:
+                    yield piece
+                if self._stream.can_accept_more_data() and not piece:
+                    break
+
+
+class _ZstdLayer:
+    """Zstandard, which some servers send without being asked."""
+
+    def __init__(self) -> None:
+        self._unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+        self._stream: Any = None
+        self._frames = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something was begun and not ended."""
+        return self._stream is not None
+
+    def inflate(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            for start in range(0, len(chunk), _ZSTD_SLICE_BYTES):
+                yield from self._pieces(chunk[start : start + _ZSTD_SLICE_BYTES])
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._stream is None:
+                self._frames += 1
+                if self._frames > MOST_MEMBERS:
+                    raise BrokenEncodingError(
+                        f"the compressed body has more than {MOST_MEMBERS} parts"
+                    )
+                self._stream = self._unpacker.decompressobj()
+            try:
+                piece = self._stream.decompress(data)
+            except zstandard.ZstdError as error:
+                raise BrokenEncodingError(f"the compressed body is broken: {error}") from error
+            data = self._stream.unused_data if self._stream.eof else b""
+            if self._stream.eof:
+                self._stream = None
+            if piece:
+                yield piece
+
+
+class _ZlibLayer:
+    """Gzip, or deflate in either of its forms."""
 
     def __init__(self, *, is_gzip: bool) -> None:
         self._is_gzip = is_gzip

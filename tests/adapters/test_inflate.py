@@ -7,7 +7,9 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+import brotli
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,13 +21,21 @@ from resources.adapters.inflate import (
 )
 from tests.support.requirements import shared_data
 
+MOST_PIECE_BYTES = 2_097_152
+
 
 def _raw_deflate(data: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-15)
     return packer.compress(data) + packer.flush()
 
 
-PACKERS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
+PACKERS = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": lambda data: brotli.compress(data, quality=4),
+    "zstd": zstandard.compress,
+}
 
 
 def _inflate(encoding: str | None, data: bytes, step: int = 1 << 20) -> bytes:
@@ -33,7 +43,7 @@ def _inflate(encoding: str | None, data: bytes, step: int = 1 << 20) -> bytes:
     parts = []
     for start in range(0, len(data), step):
         for piece in inflater.feed(data[start : start + step]):
-            assert len(piece) <= PIECE_BYTES or encoding is None
+            assert len(piece) <= MOST_PIECE_BYTES or encoding is None
             parts.append(piece)
     inflater.finish()
     return b"".join(parts)
@@ -55,7 +65,7 @@ def test_what_was_packed_is_unpacked_however_it_arrives(
 
 @given(
     body=st.binary(min_size=1, max_size=2000),
-    name=st.sampled_from(["gzip", "deflate"]),
+    name=st.sampled_from(["gzip", "deflate", "br", "zstd"]),
     data=st.data(),
 )
 def test_a_body_that_was_cut_off_is_broken(body: bytes, name: str, data: st.DataObject) -> None:
@@ -65,7 +75,7 @@ def test_a_body_that_was_cut_off_is_broken(body: bytes, name: str, data: st.Data
         _inflate(name, packed[:end])
 
 
-@given(st.binary(max_size=500), st.sampled_from(["gzip", "deflate", "gzip, deflate"]))
+@given(st.binary(max_size=500), st.sampled_from(["gzip", "deflate", "gzip, deflate", "br", "zstd"]))
 def test_nonsense_is_broken_and_nothing_else_happens(body: bytes, name: str) -> None:
     with suppress(BrokenEncodingError):
         _inflate(name, body)
@@ -96,8 +106,8 @@ def test_a_body_of_very_many_empty_parts_is_broken() -> None:
         _inflate("gzip", gzip.compress(b"") * (MOST_MEMBERS + 1))
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br", "gzip, gzip, gzip, gzip"])
-def test_encodings_that_nobody_asked_for_are_broken(encoding: str) -> None:
+@pytest.mark.parametrize("encoding", ["compress", "gzip, dcb", "gzip, gzip, gzip, gzip"])
+def test_encodings_that_nothing_unpacks_are_broken(encoding: str) -> None:
     with pytest.raises(BrokenEncodingError):
         Inflater(encoding)
 
@@ -120,6 +130,10 @@ def test_a_bomb_is_unpacked_only_as_far_as_somebody_takes_it() -> None:
         ("html-rawdeflate.bin", "deflate"),
         ("html-gzip-deflate.bin", "gzip, deflate"),
         ("html-gzip-deflate-gzip.bin", "gzip, deflate, gzip"),
+        ("html-br.bin", "br"),
+        ("html-zstd-static-content-size.bin", "zstd"),
+        ("html-zstd-static-no-content-size.bin", "zstd"),
+        ("html-zstd-streaming-no-content-size.bin", "zstd"),
         ("feed-sample1.xml.gz", "gzip"),
     ],
 )
@@ -127,6 +141,24 @@ def test_real_bodies_are_unpacked(name: str, encoding: str) -> None:
     path: Path = shared_data(f"compression/{name}")
     body = _inflate(encoding, path.read_bytes(), step=100)
     assert b"<" in body[:200]
+    if name.startswith("html"):
+        assert body.rstrip().endswith(b"</html>")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+def test_no_bomb_gives_more_than_a_piece_at_a_time(encoding: str) -> None:
+    bomb = PACKERS[encoding](b"\0" * 100_000_000)
+    pieces = Inflater(encoding).feed(bomb)
+    assert 0 < len(next(pieces)) <= MOST_PIECE_BYTES
+    assert 0 < len(next(pieces)) <= MOST_PIECE_BYTES
+
+
+def test_a_window_of_gigabytes_is_broken() -> None:
+    huge = zstandard.ZstdCompressionParameters(window_log=27, strategy=zstandard.STRATEGY_FAST)
+    packer = zstandard.ZstdCompressor(compression_params=huge).compressobj()
+    packed = packer.compress(b"x" * 3_000_000) + packer.flush()
+    with pytest.raises(BrokenEncodingError):
+        _inflate("zstd", packed)
 
 
 def test_a_real_body_that_was_cut_off_is_broken() -> None:
