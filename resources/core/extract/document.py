@@ -7,26 +7,21 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from resiliparse.extract.html2text import extract_plain_text
-from resiliparse.parse.html import HTMLTree
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from .blocks import joined
+from .main_text import main_blocks
 from .markup_guard import make_parsable
 from .microdata import read_microdata
 from .models import MAX_HEADINGS, MAX_LINKS, MAX_TEXT_CHARS, JsonObject, Link, squeeze
+from .walk import Walk
 from .web_address import absolute
 
-_SELECTOR: Final = (
-    "title,meta[content],link[rel][href],base[href],h1,h2,h3,a[href],"
-    'script[type="application/ld+json" i],[data-cfemail],img[alt]'
-)
-_SKIPPED: Final = ("aside", "nav", "footer", "header", "figcaption")
 _MAX_NODE_CHARS: Final = 3_000_000
 """Characters of node text read in all: nested headings or links would repeat the same text."""
 _MAX_SCRIPT_CHARS: Final = 1_000_000
 _MAX_CONTACT_LINKS: Final = 200
 _MAX_HREFS: Final = 5_000
-_SHORT_TEXT_CHARS: Final = 250
 _LOGO: Final = re.compile(r"logo|brand", re.I)
 
 
@@ -59,43 +54,29 @@ def read_document(markup: str, url: str) -> Document:
     markup = make_parsable(markup)
     document = Document(url=url, base=url)
     tree = LexborHTMLParser(markup)
-    if tree.root is not None:
-        document.html_lang = tree.root.attributes.get("lang") or tree.root.attributes.get(
-            "xml:lang"
-        )
-        hrefs = 0
-        for node in tree.root.css(_SELECTOR):
-            tag = node.tag
-            if tag == "a":
-                hrefs += 1
-                if hrefs <= _MAX_HREFS:
-                    _read_link(document, node)
-            else:
-                _read_element(document, node, tag or "")
-        if "itemscope" in markup or "ITEMSCOPE" in markup:
-            document.microdata = read_microdata(tree.root)
-    _read_texts(document, markup)
+    if tree.root is None:
+        return document
+    root = tree.root.attributes
+    document.html_lang = root.get("lang") or root.get("xml:lang")
+    walk = Walk()
+    walk.run(tree.root)
+    hrefs = 0
+    for node in walk.elements:
+        tag = node.tag or ""
+        if tag == "a":
+            hrefs += 1
+            if hrefs <= _MAX_HREFS:
+                _read_link(document, node)
+        else:
+            _read_element(document, node, tag)
+    if "data-cfemail" in markup:
+        for node in tree.root.css("[data-cfemail]")[:_MAX_CONTACT_LINKS]:
+            _keep(document.protected_emails, (node.attributes.get("data-cfemail") or "")[:400])
+    if "itemscope" in markup or "ITEMSCOPE" in markup:
+        document.microdata = read_microdata(tree.root)
+    document.full_text = joined(walk.blocks, MAX_TEXT_CHARS)
+    document.main_text = joined(main_blocks(walk.blocks, walk.boxes), MAX_TEXT_CHARS)
     return document
-
-
-def _read_texts(document: Document, markup: str) -> None:
-    tree = HTMLTree.parse(markup)
-    full = extract_plain_text(tree, alt_texts=False, list_bullets=False, noscript=True)
-    # The switches that measured best on annotated articles, see benchmarks/extraction_quality.py.
-    main = extract_plain_text(
-        tree,
-        main_content=True,
-        alt_texts=False,
-        list_bullets=False,
-        comments=False,
-        post_meta=False,
-        skip_elements=_SKIPPED,
-    )
-    # A front page often has no article in it; then all that is visible is its text.
-    if len(main) < _SHORT_TEXT_CHARS and len(full) > 2 * len(main):
-        main = full
-    document.full_text = full[:MAX_TEXT_CHARS].replace("\xa0", " ")
-    document.main_text = main[:MAX_TEXT_CHARS].strip()
 
 
 def _node_text(document: Document, node: LexborNode, limit: int = 300) -> str:
@@ -116,12 +97,13 @@ def _read_element(document: Document, node: LexborNode, tag: str) -> None:
         if len(document.headings) < MAX_HEADINGS and (text := _node_text(document, node)):
             document.headings.append(text)
     elif tag == "script":
+        if "ld+json" not in (attributes.get("type") or "").lower():
+            return
         text = node.text()
         if len(text) <= _MAX_SCRIPT_CHARS and len(document.jsonld_scripts) < 50:
             document.jsonld_scripts.append(text)
     elif tag == "title":
-        parent = node.parent
-        if document.title is None and (parent is None or parent.tag != "svg"):
+        if document.title is None:
             document.title = _node_text(document, node, 500) or None
     elif tag == "base":
         document.base = absolute(document.url, attributes.get("href")) or document.base
@@ -129,8 +111,6 @@ def _read_element(document: Document, node: LexborNode, tag: str) -> None:
         rel = (attributes.get("rel") or "").lower().split()
         if "canonical" in rel and document.canonical is None:
             document.canonical = absolute(document.base, attributes.get("href"))
-    if code := attributes.get("data-cfemail"):
-        _keep(document.protected_emails, code[:400])
 
 
 def _read_meta(document: Document, attributes: dict[str, str | None]) -> None:
@@ -167,8 +147,6 @@ def _read_link(document: Document, node: LexborNode) -> None:
         _keep(document.protected_emails, href.partition("#")[2][:400])
     elif not start.startswith(("javascript:", "data:", "#")):
         _keep_link(document, node, href)
-    if code := attributes.get("data-cfemail"):
-        _keep(document.protected_emails, code[:400])
 
 
 def _keep_link(document: Document, node: LexborNode, href: str) -> None:

@@ -1,0 +1,93 @@
+"""Data: words by which pages name their parts, and lines that belong to no text.
+
+Judged are whole words of a mark (class, id, role and item property of an element), as many sites
+use them; none is of a single site.
+"""
+
+import re
+from typing import Final
+
+
+def _any_of(words: str) -> re.Pattern[str]:
+    """Match any of the words as a whole; a hyphen in one may be missing, or an underscore."""
+    listed = "|".join(sorted(words.replace("-", "[-_]?").split(), key=len, reverse=True))
+    return re.compile(rf"(?<![a-z])(?:{listed})(?![a-z])")
+
+
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def words_of(mark: str) -> str:
+    """Return a mark as the patterns here read it: lower case, capitals inside told apart.
+
+    >>> words_of("relatedLinks Main-Nav")
+    'related-links main-nav'
+    """
+    return _CAMEL.sub("-", mark).lower()
+
+
+BODY: Final = _any_of(
+    """
+    article-body article-content article-text article-copy article-main story-body story-content
+    story-text post-body post-content post-text post-entry entry-body entry-content entry-text
+    news-body news-content news-text blog-body blog-content body-content body-text body-copy
+    page-body page-content page-text entry story main-content
+    """
+)
+"""Marks of elements that hold the text of an article."""
+
+BESIDE: Final = _any_of(
+    """
+    nav navigation navbar navbox menu breadcrumb breadcrumbs side-bar foot footer masthead
+    share sharing sharethis social socials social-media addthis addtoany
+    related related-post related-posts related-article related-articles related-link related-links
+    related-content related-stories recommend recommended recommendation recommendations outbrain
+    taboola trending popular most-read most-popular read-next up-next see-also more-from more-on
+    more-stories more-news more-articles more-links
+    comment comments comment-list respond replies disqus
+    newsletter newsletters subscribe subscription sign-up paywall login register optin
+    cookie cookies consent gdpr pagination pager paging post-nav post-navigation skip-link
+    jp-relatedposts yarpp crp-related complementary contentinfo
+    ad ads advert adverts advertisement advertising adsbygoogle sponsor sponsors sponsored affiliate
+    """
+)
+"""Marks of what stands beside the text."""
+
+MAYBE_BESIDE: Final = _any_of(
+    """
+    follow discussion read-more tag tags tag-list keywords categories topics filed-under
+    byline author authors author-info author-bio author-box author-name author-card author-meta
+    about-author bio contributor dateline timestamp pub-date meta
+    caption photo photos image images picture pictures figcaption credit credits copyright
+    wp-caption-text promo promos promotion promotional banner pop-up modal overlay lightbox toast
+    tooltip prev-next toolbar tools utility teaser teasers carousel slider slideshow gallery
+    thumbnail thumbnails playlist video-player player print printonly no-print hidden
+    visually-hidden sr-only screen-reader-text disclaimer search search-form search-box rating
+    vote votes poll quiz widget
+    """
+)
+"""Marks that often mean the same, and sometimes the text itself."""
+
+BESIDE_TAGS: Final = frozenset("nav aside footer menu dialog search button option legend".split())
+MAYBE_BESIDE_TAGS: Final = frozenset("header form figure figcaption noscript".split())
+BODY_TAGS: Final = frozenset(("article", "main"))
+PARAGRAPHS: Final = frozenset(("p", "blockquote"))
+HEADINGS: Final = frozenset("h1 h2 h3 h4 h5 h6".split())
+
+_REMARKS: Final = (
+    r"advertisements?|anzeige|werbung|publicité|publicidad|sponsored|story continues below",
+    r"(?:share|tweet|email|print|pin it|facebook|twitter|whatsapp|linkedin|reddit|comments?|reply|"
+    r"like|follow)(?:\s+(?:this|on|us|via|it|article|story|with|me).{0,40})?",
+    r"(?:read|see|more|also|related|watch|photos?|video|click|recommended|trending|mehr|lesen sie|"
+    r"further reading|lire aussi|leer más|leggi anche)(?:\s+(?:more|also|on|from|next|here|now|"
+    r"articles?|stories|posts?|topics?|news|auch|zum thema|reading)){1,3}\b.{0,120}",
+    r"(?:image|photo|picture|foto|source|credit|file photo|getty images?)\s?[:(©].{0,120}",
+    r"(?:follow|like|join|subscribe|sign up|get|download)\s.{0,40}(?:newsletter|facebook|twitter|"
+    r"instagram|youtube|telegram|channel|inbox|app|podcast).{0,60}",
+    r"(?:tags?|filed under|categories|topics|posted (?:in|by|on)|last (?:updated|modified)|"
+    r"published|updated|copyright|©|all rights reserved).{0,100}",
+    r"loading.{0,20}|skip to .{0,30}|back to top|load more|show more|view (?:more|all)|see all",
+    r"\d{1,9} (?:comments?|shares?|likes?|views?|min(?:ute)?s? read).{0,20}",
+)
+REMARK: Final = re.compile("|".join(_REMARKS), re.I)
+"""Short lines of their own that belong to no text."""

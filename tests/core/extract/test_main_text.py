@@ -1,0 +1,93 @@
+"""Which of a page's text is its main text, and how text is put together from the tree."""
+
+import pytest
+
+from resources.core.extract import extract_page
+
+SENTENCE = "The harbour crane was lifted on Tuesday, and the town came to watch it for hours. "
+PARAGRAPHS = "".join(f"<p>Part {number}. {SENTENCE * 3}</p>" for number in range(5))
+OTHER = "Somebody else said something different here, at length and with commas, as people do. "
+
+
+def text_of(body: str) -> str:
+    return extract_page(f"<html><body>{body}</body></html>".encode(), "https://acme.example/").text
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "<nav><p>{}</p></nav>",
+        "<footer><p>{}</p></footer>",
+        "<div class='sidebar'><p>{}</p></div>",
+        "<div id='RelatedLinks'><p>{}</p></div>",
+        "<div class='post-comments'><p>{}</p></div>",
+        "<div style='display: none'><p>{}</p></div>",
+        "<figure><figcaption>{}</figcaption></figure>",
+    ],
+)
+def test_what_stands_beside_an_article_is_left_out(beside):
+    text = text_of(f"<div>{PARAGRAPHS}</div>" + beside.format(OTHER))
+    assert text.count("harbour crane") == 15
+    assert "Somebody else" not in text
+
+
+def test_comments_are_left_out_although_they_are_longer_than_the_article():
+    comments = f"<div id=comments>{f'<p>{OTHER * 3}</p>' * 40}</div>"
+    text = text_of(f"<article>{PARAGRAPHS}</article>{comments}")
+    assert "Part 4." in text
+    assert "Somebody else" not in text
+
+
+def test_an_article_in_a_box_with_a_doubtful_mark_is_kept():
+    assert "Part 4." in text_of(f"<div class='widget gallery'>{PARAGRAPHS}</div>")
+
+
+def test_a_page_that_is_all_beside_keeps_its_text():
+    assert "Part 4." in text_of(f"<div class=sidebar>{PARAGRAPHS}</div>")
+
+
+def test_teasers_of_other_pages_do_not_outvote_the_article():
+    card = f"<div><h3><a href=/x>Another story altogether</a></h3><p>{OTHER * 4}</p></div>"
+    text = text_of(f"<div>{PARAGRAPHS}</div><div>{card * 30}</div>")
+    assert "Part 4." in text
+    assert "Somebody else" not in text
+
+
+def test_a_front_page_keeps_all_its_sections():
+    sections = "".join(
+        f"<section><div><h2>Line {number}</h2><p>{word * 30}</p></div></section>"
+        for number, word in enumerate(["pumps ", "valves ", "pipes ", "seals "])
+    )
+    text = text_of(f"<nav><a href=/a>Products</a></nav>{sections}")
+    assert all(word in text for word in ("Line 0", "pumps", "valves", "pipes", "seals"))
+    assert "Products" not in text
+
+
+def test_lists_of_links_and_remarks_inside_an_article_are_dropped():
+    inside = (
+        "<ul><li><a href=/a>First other thing</a></li></ul><p>Advertisement</p><p>Read more: x</p>"
+    )
+    text = text_of(f"<article>{PARAGRAPHS}{inside}<p>{SENTENCE}</p></article>")
+    assert "First other" not in text
+    assert "Advertisement" not in text
+    assert "Read more" not in text
+
+
+def test_a_page_with_hardly_any_text_keeps_all_of_it():
+    assert text_of("<nav><a href=/a>Products</a></nav><p>Opening soon</p>") == (
+        "Products\nOpening soon"
+    )
+
+
+def test_cells_of_a_row_stay_in_one_line_and_rows_do_not():
+    table = "<table><tr><td>Phone</td><td>12</td></tr><tr><td>Fax</td><td>34</td></tr></table>end"
+    assert text_of(table) == "Phone\t12\nFax\t34\nend"
+
+
+def test_inline_elements_do_not_break_words_and_breaks_do():
+    assert text_of("<p>Ac<b>me</b> <i>Tools</i><br>Road&nbsp;5</p>") == "Acme Tools\nRoad 5"
+
+
+def test_scripts_styles_and_templates_are_no_text():
+    hidden = "<script>a</script><style>b</style><template>c</template><svg><title>d</title></svg>"
+    assert text_of(hidden + "<p>seen</p>") == "seen"
