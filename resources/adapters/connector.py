@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from resources.adapters.api_client import ApiClient, Question, Reply, UnansweredError
 from resources.adapters.permit import require_permit
-from resources.adapters.wire_limits import BoundedConnector
+from resources.adapters.wire_limits import BoundedConnector, read_whole
 from resources.core.addresses import AddressPolicy
 from resources.core.config import FetchSettings
 from resources.core.errors import UsageError
@@ -192,7 +192,8 @@ def guarded_client(settings: FetchSettings, session: aiohttp.ClientSession) -> A
                 allow_redirects=False,
                 timeout=timeout,
             ) as answer:
-                return Reply(answer.status, asked, answer.headers, await answer.read())
+                body = await read_whole(answer, settings.max_body_bytes)
+                return Reply(answer.status, asked, answer.headers, body)
         except (aiohttp.ClientError, OSError) as error:
             raise UnansweredError(asked) from error
 

@@ -27,6 +27,23 @@ class WireLimitError(aiohttp.ClientError):
     """The other side sent more than one answer may take. The connection is cut."""
 
 
+async def read_whole(answer: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+    """Read a body that the client unpacks, as far as it is not too large.
+
+    Raises:
+        WireLimitError: it unpacks to more than `most_bytes`.
+    """
+    parts = []
+    size = 0
+    while part := await answer.content.readany():
+        parts.append(part)
+        size += len(part)
+        if size > most_bytes:
+            answer.close()
+            raise WireLimitError(f"the answer is larger than {most_bytes} bytes")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 class _CountingHandler(ResponseHandler):
     """aiohttp's protocol, which cuts an answer off that goes on for too long.
 

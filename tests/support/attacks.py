@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import threading
 import time
 import zlib
@@ -20,6 +21,7 @@ from types import MappingProxyType
 
 import brotli
 import zstandard
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.support.raw_server import (
     Play,
@@ -213,6 +215,27 @@ def redirects() -> Mapping[str, Step]:
         "circle": "/circle",
     }
     return MappingProxyType({name: redirect(target) for name, target in targets.items()})
+
+
+class InnerResolver(AbstractResolver):
+    """What an attacker's name server says: every name is the machine next to us."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host="127.0.0.2",
+                port=port,
+                family=family or socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
 class _Thread(threading.Thread):
