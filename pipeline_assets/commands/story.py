@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import orjson
 import pyarrow.parquet as pq
-import zstandard
 
 from pipeline_assets.commands.wording import iso
 from resources.adapters.ledger.reading import Reading
+from resources.adapters.packing import unpack
 from resources.adapters.robots import Rules
 from resources.core.errors import RULES, FailureKind, Handling
 from resources.core.models import Phase, State
@@ -163,7 +163,7 @@ class Story:
         urls += [page[key] for page in self.pages for key in ("url", "final_url")]
         hosts = dict.fromkeys("{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in urls)
         for row in self._reading.robots_of(list(hosts)):
-            body = zstandard.decompress(row["body"])
+            body = unpack(row["body"])
             text = body.decode("utf-8", errors="replace") if row["status"] < 400 else None
             yield {
                 "host": row["host"],

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from resources.adapters.packing import pack, unpack
 from resources.core.errors import CallError, Failure, FailureKind
 
 WRITING = ".writing"
@@ -116,14 +117,14 @@ class Store:
         path = _body_path(digest)
         # A copy that has gone bad on the disk is replaced.
         if self.read_body(digest) is None:
-            self.write_bytes(path, zstandard.compress(body, 3))
+            self.write_bytes(path, pack(body))
         return digest
 
     def read_body(self, digest: str) -> bytes | None:
         """A kept page body, or None when it is not there or not whole."""
         path = self.root / _body_path(digest)
         try:
-            body = zstandard.decompress(path.read_bytes())
+            body = unpack(path.read_bytes())
         except (FileNotFoundError, zstandard.ZstdError):
             return None
         return body if hashlib.blake2b(body, digest_size=32).hexdigest() == digest else None

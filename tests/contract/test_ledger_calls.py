@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from resources.adapters.ledger.artifacts import Artifact
-from resources.adapters.ledger.calls import Budget
+from resources.adapters.ledger.calls import Budget, EndedCall, NewCall
 from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.ledger.pages import PageRow, RobotsRow
 from resources.adapters.ledger.schema import calls
@@ -87,6 +87,40 @@ def test_an_older_answer_stays_readable_while_it_is_renewed(ledger: Ledger) -> N
     assert ledger.calls.find("pdl", ["a.example"], 0) == {"a.example": _answer()}
     ledger.calls.fail(call, Failure(FailureKind.CONNECT, "reset"), NOW)
     assert ledger.calls.find("pdl", ["a.example"], 0) == {"a.example": _answer()}
+
+
+@pytest.mark.parametrize("earlier", [None, b'{"name": "old"}', "no match", "failed"])
+def test_a_call_noted_with_its_answers_leaves_what_one_noted_before_and_after_leaves(
+    ledger: Ledger, second: Ledger, earlier: bytes | str | None
+) -> None:
+    received: dict[str, RawAnswer | Failure] = {
+        "a.example": _answer(b'{"name": "A"}', at=NOW + 2),
+        "b.example": _answer(None, 0.0, at=NOW + 2),
+        "c.example": Failure(FailureKind.HTTP_5XX, "one item failed"),
+    }
+    for provider in ("pdl", "rdap"):
+        if earlier is None:
+            continue
+        call = _begin(ledger, *received, provider=provider)
+        if earlier == "failed":
+            ledger.calls.fail(call, Failure(FailureKind.CONNECT, "reset"), NOW)
+        else:
+            kept = _answer(earlier if isinstance(earlier, bytes) else None)
+            ledger.calls.finish(call, provider, dict.fromkeys(received, kept), NOW)
+    new = NewCall("pdl", list(received), "worker", FREE, 0.0, NOW + 1)
+    ledger.calls.record_many([(new, EndedCall("", "pdl", received, NOW + 2))])
+    again = NewCall("rdap", list(received), "worker", FREE, 0.0, NOW + 1)
+    call = ledger.calls.begin_one(again)
+    ledger.calls.finish(call, "rdap", received, NOW + 2)
+    for domain in received:
+        assert second.calls.find("pdl", [domain], 0) == second.calls.find("rdap", [domain], 0)
+        at_once, in_two = (
+            {name: value for name, value in row.items() if name != "provider"}
+            for row in second.calls.story(domain)
+        )
+        assert at_once == in_two
+    spent = second.calls.spent("scope")
+    assert spent["pdl"] == spent["rdap"]
 
 
 def test_the_budget_counts_what_was_billed_and_what_is_in_doubt(ledger: Ledger) -> None:

@@ -9,71 +9,37 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
-import zstandard
-from sqlalchemy import Connection, Executable, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import Connection, case, func, or_, select, update
 
+from resources.adapters.ledger.call_rows import (
+    ASKED,
+    END_CALL,
+    FAIL_ITEM,
+    FAILED,
+    FIND_ANSWERS,
+    INSERT_CALL,
+    KEEP_ANSWER,
+    Budget,
+    EndedCall,
+    NewCall,
+    answer_values,
+    asked_values,
+    end_values,
+    keep_asked,
+    new_values,
+    note_asked,
+)
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import answers, calls
+from resources.adapters.packing import unpack
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.models import RawAnswer
 
-ASKED, MATCH, NO_MATCH, FAILED = "asked", "match", "no_match", "failed"
 # Calls that ended like this may have arrived, and then they are billed without our seeing it.
 _MAYBE_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECT)
 
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What one invocation may spend, at all providers together.
-
-    Args:
-        scope: Names the invocation; all its processes share it.
-        max_credits: Most credits; None for no limit.
-    """
-
-    scope: str
-    max_credits: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class NewCall:
-    """A call that is about to be sent.
-
-    Args:
-        provider: Who is asked.
-        domains: About whom.
-        worker_id: By whom.
-        budget: What may be spent.
-        reserve: Credits that it may cost at most.
-        now: Epoch seconds.
-    """
-
-    provider: str
-    domains: Sequence[str]
-    worker_id: str | None
-    budget: Budget
-    reserve: float
-    now: float
-
-
-@dataclass(frozen=True, slots=True)
-class EndedCall:
-    """A call that was answered.
-
-    Args:
-        call_id: As `begin` gave it.
-        provider: Who answered.
-        received: Answer or failure by domain.
-        now: Epoch seconds.
-    """
-
-    call_id: str
-    provider: str
-    received: Mapping[str, RawAnswer | Failure]
-    now: float
+__all__ = ["Budget", "Calls", "EndedCall", "NewCall"]
 
 
 class Calls:
@@ -81,24 +47,20 @@ class Calls:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._note_asked = _note_asked(database)
+        self._note_asked = note_asked(database, state=ASKED)
+        self._fail_asked = note_asked(database, state=FAILED)
+        self._keep_asked = keep_asked(database)
 
     def find(
         self, provider: str, domains: Sequence[str], fresh_after: float
     ) -> dict[str, RawAnswer]:
         """Kept answers that are not older than `fresh_after` (epoch seconds), by domain."""
         with self._database.read() as connection:
-            rows = connection.execute(
-                select(answers).where(
-                    answers.c.provider == provider,
-                    answers.c.domain.in_(domains),
-                    answers.c.state.in_([MATCH, NO_MATCH]),
-                    answers.c.at >= fresh_after,
-                )
-            ).all()
+            asked = {"provider": provider, "domains": domains, "fresh_after": fresh_after}
+            rows = connection.execute(FIND_ANSWERS, asked).all()
         return {
             row.domain: RawAnswer(
-                body=zstandard.decompress(row.body) if row.body is not None else None,
+                body=unpack(row.body) if row.body is not None else None,
                 url=row.url,
                 at=row.at,
                 credits=row.credits,
@@ -180,31 +142,13 @@ class Calls:
         if not new:
             return
         connection.execute(
-            _INSERT_CALL,
-            [
-                {
-                    "id": call_id,
-                    "provider": call.provider,
-                    "worker_id": call.worker_id,
-                    "scope": call.budget.scope,
-                    "sent_at": call.now,
-                    "domains": len(call.domains),
-                    "reserved": call.reserve,
-                }
-                for call_id, call in new
-            ],
+            INSERT_CALL,
+            [new_values(call_id, call) for call_id, call in new],
         )
         connection.execute(
             self._note_asked,
             [
-                {
-                    "provider": call.provider,
-                    "domain": domain,
-                    "call_id": call_id,
-                    "state": ASKED,
-                    "at": call.now,
-                    "asked": 1,
-                }
+                asked_values(call_id, call, domain) | {"state": ASKED}
                 for call_id, call in new
                 for domain in call.domains
             ],
@@ -222,45 +166,41 @@ class Calls:
         Args:
             done: Each with the call as it was sent; `call_id` of its end is not used.
         """
-        with self._database.write():
-            ids = self.begin_many([new for new, _ in done])
-            self.finish_many(
-                [
-                    replace(ended, call_id=str(call_id))
-                    for call_id, (_, ended) in zip(ids, done, strict=True)
-                ]
-            )
+        ended_calls, kept, failed = [], [], []
+        for new, ended in done:
+            call_id = str(uuid.uuid4())
+            ended_calls.append(new_values(call_id, new) | end_values(ended))
+            for domain, answer in ended.received.items():
+                asked = asked_values(call_id, new, domain)
+                if isinstance(answer, Failure):
+                    failed.append(asked | {"state": FAILED})
+                else:
+                    kept.append(asked | answer_values(answer))
+        with self._database.write() as connection:
+            connection.execute(INSERT_CALL, ended_calls)
+            if kept:
+                connection.execute(self._keep_asked, kept)
+            if failed:
+                connection.execute(self._fail_asked, failed)
         return [None] * len(done)
 
     def finish_many(self, ended: Sequence[EndedCall]) -> Sequence[None]:
         """Keep what calls brought, item by item."""
         kept, failed, outcomes = [], [], []
         for call in ended:
-            credits = 0.0
-            failures = 0
             for domain, answer in call.received.items():
                 here = {"b_provider": call.provider, "b_domain": domain}
                 if isinstance(answer, Failure):
-                    failures += 1
                     failed.append(here)
-                    continue
-                credits += answer.credits
-                kept.append(here | _kept_values(answer))
-            of_items = f"{failures} of {len(call.received)} items failed" if failures else None
-            outcomes.append(
-                {
-                    "b_id": call.call_id,
-                    "b_at": call.now,
-                    "b_credits": credits,
-                    "b_message": of_items,
-                }
-            )
+                else:
+                    kept.append(here | answer_values(answer))
+            outcomes.append({"b_id": call.call_id} | end_values(call))
         with self._database.write() as connection:
             if kept:
-                connection.execute(_KEEP_ANSWER, kept)
+                connection.execute(KEEP_ANSWER, kept)
             if failed:
-                connection.execute(_FAIL_ITEM, failed)
-            connection.execute(_END_CALL, outcomes)
+                connection.execute(FAIL_ITEM, failed)
+            connection.execute(END_CALL, outcomes)
         return [None] * len(ended)
 
     def fail(self, call_id: str, failure: Failure, now: float) -> None:
@@ -306,60 +246,6 @@ class Calls:
                 .order_by(calls.c.sent_at)
             )
             return [dict(row._mapping) for row in rows]
-
-
-# Built once: to build a statement anew costs several times what it costs to run it.
-_INSERT_CALL = calls.insert()
-_HERE = and_(
-    answers.c.provider == bindparam("b_provider"), answers.c.domain == bindparam("b_domain")
-)
-_KEEP_ANSWER = (
-    update(answers)
-    .where(_HERE)
-    .values(
-        state=bindparam("b_state"),
-        body=bindparam("b_body"),
-        url=bindparam("b_url"),
-        credits=bindparam("b_credits"),
-        at=bindparam("b_at"),
-    )
-)
-_FAIL_ITEM = update(answers).where(_HERE, answers.c.state == ASKED).values(state=FAILED)
-_END_CALL = (
-    update(calls)
-    .where(calls.c.id == bindparam("b_id"))
-    .values(
-        answered_at=bindparam("b_at"),
-        outcome="answered",
-        credits=bindparam("b_credits"),
-        message=bindparam("b_message"),
-    )
-)
-
-
-def _note_asked(database: Database) -> Executable:
-    """The statement that notes that a domain is asked about once more."""
-    statement: Any = database.insert(answers)
-    noted: Executable = statement.on_conflict_do_update(
-        index_elements=["provider", "domain"],
-        set_={
-            "call_id": statement.excluded.call_id,
-            "asked": answers.c.asked + 1,
-            # An older answer that is being renewed stays readable until the new one is here.
-            "state": case((answers.c.body.is_(None), ASKED), else_=answers.c.state),
-        },
-    )
-    return noted
-
-
-def _kept_values(answer: RawAnswer) -> dict[str, object]:
-    return {
-        "b_state": NO_MATCH if answer.body is None else MATCH,
-        "b_body": zstandard.compress(answer.body, 3) if answer.body is not None else None,
-        "b_url": answer.url,
-        "b_credits": answer.credits,
-        "b_at": answer.at,
-    }
 
 
 def _committed_credits(connection: Connection, scope: str) -> float:

@@ -6,7 +6,7 @@ endpoint's row locked. A site has a row only once it has asked for a wait.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Row, and_, delete, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, select, update
 
 from resources.adapters.ledger.breakers import GATE_LOCK
 from resources.adapters.ledger.database import Database
@@ -32,11 +32,23 @@ SITE_LIMITS = PaceLimits(rate=1000.0, burst=1.0, concurrency=1)
 FORGOTTEN_AFTER_S = 86_400.0
 
 
+# Built once: to build a statement anew costs several times what it costs to run it.
+_LOCKED = select(paces).where(paces.c.endpoint == bindparam("endpoint")).with_for_update()
+_OTHERS = select(pace_shares).where(
+    pace_shares.c.endpoint == bindparam("endpoint"),
+    pace_shares.c.until > bindparam("now"),
+    pace_shares.c.worker_id != bindparam("worker_id"),
+)
+# What is set follows from the parameters' names.
+_CHANGE = update(paces).where(paces.c.endpoint == bindparam("b_endpoint"))
+
+
 class Paces:
     """Rows of paces and shares."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._save_share = database.upsert(pace_shares, ["endpoint", "worker_id"])
 
     def draw(
         self,
@@ -138,33 +150,20 @@ class Paces:
         limit: int,
         now: float,
     ) -> int:
-        rows = connection.execute(
-            select(pace_shares).where(
-                pace_shares.c.endpoint == endpoint,
-                pace_shares.c.until > now,
-                pace_shares.c.worker_id != worker_id,
-            )
-        )
+        mine = {"endpoint": endpoint, "worker_id": worker_id}
+        rows = connection.execute(_OTHERS, mine | {"now": now})
         others = {row.worker_id: Share(row.slots, row.wanted) for row in rows}
         wanted = in_flight + waiting
         held = slots_for(worker_id, wanted, others, limit, now, in_flight=in_flight)
-        connection.execute(
-            self._database.upsert(pace_shares, ["endpoint", "worker_id"]).values(
-                endpoint=endpoint,
-                worker_id=worker_id,
-                slots=held,
-                wanted=wanted,
-                until=now + SHARE_LEASE_S,
-            )
-        )
+        share = {"slots": held, "wanted": wanted, "until": now + SHARE_LEASE_S}
+        connection.execute(self._save_share, mine | share)
         return held
 
     def _locked(
         self, connection: Connection, endpoint: str, limits: PaceLimits, now: float
     ) -> Pace:
         self._database.lock(connection, GATE_LOCK)
-        query = select(paces).where(paces.c.endpoint == endpoint).with_for_update()
-        row = connection.execute(query).first()
+        row = connection.execute(_LOCKED, {"endpoint": endpoint}).first()
         if row is None:
             new = limits.new_pace(now)
             connection.execute(
@@ -178,7 +177,7 @@ class Paces:
                     updated_at=now,
                 )
             )
-            row = connection.execute(query).one()
+            row = connection.execute(_LOCKED, {"endpoint": endpoint}).one()
         return _pace_of(row)
 
 
@@ -191,7 +190,7 @@ def _write(connection: Connection, endpoint: str, newer: Pace, older: Pace, now:
     }
     if newer.not_before != older.not_before:
         values |= {"not_before": newer.not_before, "updated_at": now}
-    connection.execute(update(paces).where(paces.c.endpoint == endpoint).values(**values))
+    connection.execute(_CHANGE, values | {"b_endpoint": endpoint})
 
 
 def _pace_of(row: Row[tuple[object, ...]]) -> Pace:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import zstandard
 from sqlalchemy import func, select
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import pages, robots
+from resources.adapters.packing import pack, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Pages:
             ).first()
         if row is None:
             return None
-        return RobotsRow(row.host, row.status, zstandard.decompress(row.body), row.fetched_at)
+        return RobotsRow(row.host, row.status, unpack(row.body), row.fetched_at)
 
     def save_robots(self, row: RobotsRow) -> None:
         """Keep a host's robots.txt."""
@@ -82,7 +82,7 @@ class Pages:
                 self._database.upsert(robots, ["host"]).values(
                     host=row.host,
                     status=row.status,
-                    body=zstandard.compress(row.body, 3),
+                    body=pack(row.body),
                     fetched_at=row.fetched_at,
                 )
             )

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import zstandard
 from sqlalchemy import Connection, and_, bindparam, select, tuple_, update
 
 from resources.adapters.ledger.burials import REFRESH_GIVEN_UP, older_is_kept
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, results, work
+from resources.adapters.packing import pack
 from resources.core.errors import FailureKind, LeaseLost
 from resources.core.models import Phase, State
 from resources.core.rounds import Change
@@ -177,7 +177,7 @@ def _outcome_of(one: Attempt, older: Any) -> _Outcome:
         result = {
             "phase": one.phase,
             "domain": change.domain,
-            "payload": zstandard.compress(change.payload, 3),
+            "payload": pack(change.payload),
             "at": one.now,
         }
     return _Outcome(

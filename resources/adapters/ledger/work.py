@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import orjson
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
+from sqlalchemy import or_, select, update
 
+from resources.adapters.ledger.claiming import DEATHS_BEFORE_SUSPECT, Claim
 from resources.adapters.ledger.database import Database
-from resources.adapters.ledger.schema import members, work, workers
+from resources.adapters.ledger.schema import members, work
 from resources.adapters.ledger.settling import Attempt, Settling
 from resources.adapters.ledger.work_queries import (
     UNSETTLED_VALUES,
     WorkQueries,
     in_parts,
-    is_open,
     is_stale,
 )
 from resources.adapters.ledger.workers import require_alive
 from resources.core.errors import Failure
-from resources.core.models import CompanyQuery, DomainTask, Phase, State
+from resources.core.models import DomainTask, Phase, State
 from resources.core.rounds import Change
 
-# Once this many workers have died with a domain in hand it is a suspect and kept from the others.
-DEATHS_BEFORE_SUSPECT = 2
 # Suspects by deaths are worked on in ever smaller groups: a kill takes everything in hand with it,
 # and to try each of them one by one takes minutes. Those with more deaths are worked on alone, so
 # that the next one is certainly its own doing (`core.rounds`).
@@ -65,15 +60,13 @@ class Work(WorkQueries):
         """
         with self._database.write() as connection:
             require_alive(connection, worker_id)
-            take = _Claim(connection, worker_id, phase, batch_keys, due_before, now)
+            take = Claim(connection, worker_id, phase, batch_keys, due_before, now)
             if not alone:
-                return take.tasks(limit, work.c.deaths < DEATHS_BEFORE_SUSPECT)
+                return take.tasks(limit, 0, DEATHS_BEFORE_SUSPECT - 1)
             for deaths in take.deaths_of_suspects():
                 size = SUSPECTS_AT_A_TIME.get(deaths, 1)
                 # Another worker may have taken all of these meanwhile; then those with more.
-                if tasks := take.tasks(
-                    min(limit, size), work.c.deaths == deaths, is_alone=size == 1
-                ):
+                if tasks := take.tasks(min(limit, size), deaths, deaths, is_alone=size == 1):
                     return tasks
             return []
 
@@ -208,91 +201,3 @@ class Work(WorkQueries):
                         updated_at=now,
                     )
                 )
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """One claim within its transaction."""
-
-    connection: Connection
-    worker_id: str
-    phase: Phase
-    batch_keys: Sequence[str]
-    due_before: float
-    now: float
-
-    def deaths_of_suspects(self) -> list[int]:
-        """The numbers of deaths that suspects have which could be taken, lowest first."""
-        found: set[int] = set()
-        for keys in in_parts(self.batch_keys):
-            query = _claimable(select(work.c.deaths), self.phase, keys, self.due_before)
-            query = query.where(work.c.deaths >= DEATHS_BEFORE_SUSPECT).distinct()
-            found.update(self.connection.execute(query).scalars())
-        return sorted(found)
-
-    def tasks(
-        self, limit: int, condition: ColumnElement[bool], *, is_alone: bool = False
-    ) -> list[DomainTask]:
-        """Take up to `limit` domains that meet the condition."""
-        found: dict[str, Row[Any]] = {}
-        columns = select(members, work.c.rounds, work.c.settled_at)
-        for keys in in_parts(self.batch_keys):
-            query = (
-                _claimable(columns, self.phase, keys, self.due_before)
-                .where(condition)
-                .order_by(members.c.batch_key, members.c.position)
-                .with_for_update(skip_locked=True, of=work)
-            )
-            while (missing := limit - len(found)) > 0:
-                rows = self.connection.execute(query.limit(missing)).all()
-                if not rows:
-                    break
-                # Two lists may share a domain: it comes twice, and is taken for the first.
-                for row in rows:
-                    found.setdefault(row.domain, row)
-                self._mark([row.domain for row in rows], is_alone=is_alone)
-        return [
-            DomainTask(
-                _query_of(row),
-                row.batch_key,
-                rounds=row.rounds,
-                is_alone=is_alone,
-                last_settled_at=row.settled_at or 0.0,
-            )
-            for row in found.values()
-        ]
-
-    def _mark(self, domains: Sequence[str], *, is_alone: bool) -> None:
-        self.connection.execute(
-            update(work)
-            .where(work.c.phase == self.phase, work.c.domain.in_(domains))
-            .values(claimed_by=self.worker_id, claimed_alone=int(is_alone), updated_at=self.now)
-        )
-
-
-def _claimable(
-    columns: Select[Any], phase: Phase, batch_keys: Sequence[str], due_before: float
-) -> Select[Any]:
-    """Rows of work that are open, due, and held by nobody who lives."""
-    holder = workers.alias()
-    return (
-        columns.select_from(members)
-        .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
-        .outerjoin(holder, holder.c.id == work.c.claimed_by)
-        .where(
-            members.c.batch_key.in_(batch_keys),
-            is_open(),
-            work.c.not_before < due_before,
-            or_(work.c.claimed_by.is_(None), holder.c.ended_at.is_not(None)),
-        )
-    )
-
-
-def _query_of(row: object) -> CompanyQuery:
-    values = row._mapping  # type: ignore[attr-defined]
-    return CompanyQuery(
-        domain=values["domain"],
-        name=values["name"],
-        country=values["country"],
-        other_names=tuple(orjson.loads(values["other_names"])),
-    )

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-import zstandard
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+)
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, members, results, work, workers
+from resources.adapters.packing import unpack
 from resources.core.models import FETCHING, UNSETTLED, Phase, State
 from resources.core.tallies import Tally, TallyRow, tally
 from resources.core.unsettled import Example
@@ -93,28 +105,9 @@ class WorkQueries:
     def tallies(self, phase: Phase, batch_keys: Sequence[str]) -> dict[str, Tally]:
         """Counts per batch; every key asked for is in the answer."""
         grouped: dict[str, list[TallyRow]] = {key: [] for key in batch_keys}
-        held = case((is_in_hand(), 1), else_=0)
-        free_from = case((is_in_hand(), None), else_=work.c.not_before)
         with self._database.read() as connection:
             for keys in in_parts(batch_keys):
-                rows = connection.execute(
-                    select(
-                        members.c.batch_key,
-                        work.c.state,
-                        work.c.kind,
-                        func.count().label("n"),
-                        func.sum(held).label("held"),
-                        func.sum(work.c.revision).label("revisions"),
-                        func.min(free_from).label("not_before"),
-                        func.sum(work.c.refresh_asked).label("refreshing"),
-                        refresh_waits_for().label("refresh_kind"),
-                        func.sum(work.c.rounds).label("rounds"),
-                        func.sum(work.c.deaths).label("deaths"),
-                    )
-                    .join(work, and_(work.c.domain == members.c.domain, work.c.phase == phase))
-                    .where(members.c.batch_key.in_(keys))
-                    .group_by(members.c.batch_key, work.c.state, work.c.kind, "refresh_kind")
-                )
+                rows = connection.execute(_tally_query(), {"phase": phase, "keys": keys})
                 for row in rows:
                     grouped[row.batch_key].append(
                         TallyRow(
@@ -263,6 +256,32 @@ def is_stale(settled_before: float, code_version: str | None) -> ColumnElement[b
     return and_(stale, ~was_tried_since)
 
 
+@cache
+def _tally_query() -> Select[Any]:
+    """The counts of batches; built once, because that takes several times what it takes to run."""
+    held = case((is_in_hand(), 1), else_=0)
+    free_from = case((is_in_hand(), None), else_=work.c.not_before)
+    of_phase = and_(work.c.domain == members.c.domain, work.c.phase == bindparam("phase"))
+    return (
+        select(
+            members.c.batch_key,
+            work.c.state,
+            work.c.kind,
+            func.count().label("n"),
+            func.sum(held).label("held"),
+            func.sum(work.c.revision).label("revisions"),
+            func.min(free_from).label("not_before"),
+            func.sum(work.c.refresh_asked).label("refreshing"),
+            refresh_waits_for().label("refresh_kind"),
+            func.sum(work.c.rounds).label("rounds"),
+            func.sum(work.c.deaths).label("deaths"),
+        )
+        .join(work, of_phase)
+        .where(members.c.batch_key.in_(bindparam("keys", expanding=True)))
+        .group_by(members.c.batch_key, work.c.state, work.c.kind, "refresh_kind")
+    )
+
+
 def _results_query(phase: Phase) -> Select[tuple[object, ...]]:
     return (
         select(
@@ -319,7 +338,7 @@ def _stored(row: object) -> StoredResult:
         state=State(values["state"]),
         kind=values["kind"],
         reason=values["reason"],
-        payload=zstandard.decompress(payload) if payload is not None else None,
+        payload=unpack(payload) if payload is not None else None,
         settled_at=values["settled_at"],
         not_before=values["not_before"],
         rounds=values["rounds"],

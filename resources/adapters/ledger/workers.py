@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import ColumnElement, Connection, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, update
 
 from resources.adapters.ledger.burials import DIED, free_what_it_held
 from resources.adapters.ledger.database import Database
@@ -30,6 +30,16 @@ INTERRUPTED = "interrupted"
 TERMINATED = "terminated"
 
 
+_IS_WORKER = workers.c.id == bindparam("worker_id")
+# Built once: every commit asks the first one.
+_UNBURIED = (
+    select(workers.c.id)
+    .where(_IS_WORKER, workers.c.end_reason.is_distinct_from(DIED))
+    .with_for_update(read=True)
+)
+_ALIVE = select(workers.c.id).where(_IS_WORKER, workers.c.ended_at.is_(None))
+
+
 def require_unburied(connection: Connection, worker_id: str) -> None:
     """Make sure that nobody has declared a worker dead, until the open transaction ends.
 
@@ -39,10 +49,7 @@ def require_unburied(connection: Connection, worker_id: str) -> None:
     Raises:
         LeaseLost: somebody has; it must not write anything more.
     """
-    unburied = select(workers.c.id).where(
-        workers.c.id == worker_id, workers.c.end_reason.is_distinct_from(DIED)
-    )
-    if connection.execute(unburied.with_for_update(read=True)).first() is None:
+    if connection.execute(_UNBURIED, {"worker_id": worker_id}).first() is None:
         raise _lease_lost()
 
 
@@ -52,8 +59,7 @@ def require_alive(connection: Connection, worker_id: str) -> None:
     Raises:
         LeaseLost: it has.
     """
-    alive = select(workers.c.id).where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
-    if connection.execute(alive).first() is None:
+    if connection.execute(_ALIVE, {"worker_id": worker_id}).first() is None:
         raise _lease_lost()
 
 
