@@ -39,6 +39,8 @@ REFRESH_TAG = "pipeline/refresh"
 # A person who runs a batch again means now; an automatic run waits until domains are due.
 DUE_ONLY_TAG = "pipeline/due_only"
 SCOPE_TAG = "pipeline/invocation"
+# Why an automatic run is there, in words.
+REASON_TAG = "pipeline/healing"
 # Dagster's own.
 PARENT_RUN_TAG = "dagster/parent_run_id"
 RETRY_NUMBER_TAG = "dagster/retry_number"
@@ -110,6 +112,13 @@ def request(
     scope = tags.get(SCOPE_TAG, context.run.run_id)
     ask = requests.ask_by_person if is_by_person(tags) else requests.ask
     ask(keys, [phase], scope=scope, now=now)
+    if is_automatic(tags):
+        requests.note_run_began(keys, phase, context.run.run_id)
+
+
+def is_automatic(tags: Mapping[str, str]) -> bool:
+    """Whether healing began the run: it counts for what is given up in the end."""
+    return REASON_TAG in tags and not is_by_person(tags)
 
 
 def is_by_person(tags: Mapping[str, str]) -> bool:

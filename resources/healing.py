@@ -301,11 +301,13 @@ class Healer:
                 ledger.requests.ask(plan.keys, [plan.phase], scope=plan.scope, now=now)
             for key in plan.keys:
                 standing = healing.standings[plan.phase, key]
+                verdict = healing.verdicts[plan.phase, key]
                 launches.append(
                     Launch(
                         key,
                         plan.phase,
-                        attempts=healing.verdicts[plan.phase, key].attempts + 1,
+                        attempts=verdict.attempts,
+                        deaths=verdict.deaths,
                         progress=standing.progress,
                         code_version=standing.code_version,
                     )

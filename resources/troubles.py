@@ -12,7 +12,7 @@ from resources.alerts import tell
 from resources.core.alerting import ALL_TOPICS, Topic, Trouble
 from resources.core.errors import FailureKind
 from resources.core.models import Phase
-from resources.core.recovery import MOST_FRUITLESS_RUNS, Action
+from resources.core.recovery import MOST_DEATHS, MOST_FRUITLESS_RUNS, Action
 from resources.directory import ASSET as DIRECTORY
 from resources.healing import Healer, Healing
 from resources.platform import Platform
@@ -40,8 +40,13 @@ def _of_batches(healing: Healing) -> list[Trouble]:
     persons: Counter[tuple[Phase, str]] = Counter()
     local: Counter[str] = Counter()
     paused: Counter[Phase] = Counter()
+    deadly: Counter[Phase] = Counter()
     reasons: dict[Phase, str] = {}
+    dying: dict[Phase, str] = {}
     for (phase, key), verdict in healing.verdicts.items():
+        if verdict.deaths >= MOST_DEATHS:
+            deadly[phase] += 1
+            dying.setdefault(phase, f"{key}: {verdict.deaths}")
         match verdict.action:
             case Action.GIVEN_UP:
                 given_up[phase] += 1
@@ -93,6 +98,17 @@ def _of_batches(healing: Healing) -> list[Trouble]:
         )
         for kind, count in local.items()
         if count
+    ]
+    found += [
+        Trouble(
+            Topic.NO_PROGRESS,
+            f"{phase} workers die",
+            f"{phase}: run after run dies in {count} batches while nothing settles (such as "
+            f"{dying[phase]} in a row). They are tried again every few minutes; is there enough "
+            "memory? Dagster's page of the newest run says how it ended.",
+            count,
+        )
+        for phase, count in deadly.items()
     ]
     found += [
         Trouble(

@@ -13,7 +13,7 @@ from dagster import DagsterInstance
 
 from pipeline_assets.jobs import JOB_OF
 from pipeline_assets.partitions import RANGE_END, RANGE_START
-from pipeline_assets.recording import DUE_ONLY_TAG, SCOPE_TAG
+from pipeline_assets.recording import DUE_ONLY_TAG, REASON_TAG, SCOPE_TAG
 from resources.core.models import FETCHING, Phase
 from resources.core.recovery import Action, RunPlan, decide_directory
 from resources.healing import Healer, Healing, Key
@@ -24,7 +24,6 @@ from sensors.mending import mend
 from sensors.run_endings import note_endings
 from sensors.run_repair import Repaired, repair_runs
 
-REASON_TAG = "pipeline/healing"
 REPAIRS_TAG = "pipeline/repairs"
 # What a person asks for goes first.
 PRIORITY = {"dagster/priority": "-1"}

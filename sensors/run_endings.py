@@ -18,6 +18,7 @@ from dagster import (
     RunsFilter,
 )
 
+from pipeline_assets.recording import is_automatic
 from resources.core.run_recovery import RunEnding
 from resources.platform import Platform
 from sensors.dagster_state import DagsterState, RunTarget
@@ -105,6 +106,7 @@ def note(
                 now=now,
                 held_reason=HELD if ending is RunEnding.CANCELLED_BY_USER else None,
                 is_due=ending in UNEXPECTED,
+                is_automatic=is_automatic(target.run.tags),
                 ended_at=ended_at,
             )
 

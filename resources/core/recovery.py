@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
 
 from resources.core.batches import contiguous_ranges
 from resources.core.errors import RULES, FailureKind
 from resources.core.models import Phase
-from resources.core.tallies import NOT_TRIED, Tally, comes_back
+from resources.core.tallies import NOT_TRIED, Tally, comes_back, without_deaths
 
 # Automatic runs of a batch in a row that bring nothing, before only a person or new code helps.
 MOST_FRUITLESS_RUNS = 3
+# Runs in a row that died while nothing settled, before they are told of and cool down. To find the
+# domain of a batch that kills its worker takes about as many: ever smaller groups, then alone.
+MOST_DEATHS = 10
 COOL_DOWN_S = 60.0
 LONGEST_COOL_DOWN_S = 900.0
 # From here on the wait is the longest one. An outage of weeks is a thousand attempts, and two to
@@ -66,7 +69,9 @@ class Request:
     Args:
         scope: Names the invocation whose limit of credits holds.
         requested_at: Epoch seconds.
-        attempts: Automatic runs in a row that brought nothing.
+        attempts: Automatic runs in a row that have begun or ended since the last progress.
+        deaths: Runs in a row that were ended from outside (their worker died or stood still)
+            while nothing settled.
         progress: The batch's `Tally.progress` before the newest automatic run.
         launches: Automatic runs ever.
         launched_at: When the newest of them was asked for, epoch seconds; None for never.
@@ -86,6 +91,7 @@ class Request:
     last_run_id: str | None = None
     held_reason: str | None = None
     code_version: str = ""
+    deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +223,7 @@ class Verdict:
         until: For `WAIT`: epoch seconds.
         attempts: Automatic runs in a row that have brought nothing so far.
         kind: For `PERSON`: the failure kind that needs one.
+        deaths: Runs in a row that died while nothing settled.
     """
 
     action: Action
@@ -224,50 +231,70 @@ class Verdict:
     until: float | None = None
     attempts: int = 0
     kind: str | None = None
+    deaths: int = 0
 
 
-def decide(standing: Standing, now: float) -> Verdict:  # noqa: PLR0911  # a table of rules
+def decide(standing: Standing, now: float) -> Verdict:
     """Decide what is done about one batch in one phase; the first rule that fits counts."""
+    attempts, deaths = fruitless_runs(standing), deadly_runs(standing)
+    verdict = _first_that_fits(standing, attempts, deaths, now)
+    return replace(verdict, attempts=attempts, deaths=deaths)
+
+
+def _first_that_fits(  # noqa: PLR0911  # a table of rules
+    standing: Standing, attempts: int, deaths: int, now: float
+) -> Verdict:
     work, request = standing.work, standing.request
-    attempts = fruitless_runs(standing)
     if standing.in_hand_by is not None:
-        return Verdict(Action.IN_HAND, standing.in_hand_by, attempts=attempts)
+        return Verdict(Action.IN_HAND, standing.in_hand_by)
     if work.count == 0:
         if standing.is_recorded:
             return Verdict(Action.NOTHING, "settled")
         return Verdict(Action.MEND, "settled, but Dagster does not show it")
     if request.held_reason is not None:
-        return Verdict(Action.HELD, request.held_reason, attempts=attempts)
+        return Verdict(Action.HELD, request.held_reason)
     if not work.kinds:
         return Verdict(Action.IN_HAND, f"a worker has {_domains(work.claimed)} in hand")
     gate = standing.gate
     if gate.needs_person:
-        return Verdict(Action.PERSON, gate.reason, attempts=attempts, kind=gate.kind)
+        return Verdict(Action.PERSON, gate.reason, kind=gate.kind)
     if work.due_at is None:
         reason = f"waits for a person: {_kinds(work)}"
         kind = next(iter(work.person_kinds), None)
-        return Verdict(Action.PERSON, reason, attempts=attempts, kind=kind)
+        return Verdict(Action.PERSON, reason, kind=kind)
     if gate.until > now:
-        return Verdict(Action.WAIT, gate.reason, until=gate.until, attempts=attempts)
+        return Verdict(Action.WAIT, gate.reason, until=gate.until)
     if work.due_at > now:
-        return Verdict(Action.WAIT, _kinds(work), until=work.due_at, attempts=attempts)
+        return Verdict(Action.WAIT, _kinds(work), until=work.due_at)
     if attempts >= MOST_FRUITLESS_RUNS and not work.is_explained:
         reason = f"{attempts} automatic runs in a row brought nothing: {_kinds(work)}"
-        return Verdict(Action.GIVEN_UP, reason, attempts=attempts)
-    cool_until = 0.0 if _has_own_back_off(standing, attempts) else _cool_until(request, attempts)
-    if cool_until > now:
+        return Verdict(Action.GIVEN_UP, reason)
+    if (until := _pause_after_deaths(request, deaths)) > now:
+        reason = f"{deaths} runs in a row died: {_kinds(work)}"
+        return Verdict(Action.WAIT, reason, until=until)
+    if (until := _cool_until(standing, attempts)) > now:
         reason = f"the last automatic run brought nothing: {_kinds(work)}"
-        return Verdict(Action.WAIT, reason, until=cool_until, attempts=attempts)
-    return Verdict(Action.RUN, f"due: {_kinds(work)}", attempts=attempts)
+        return Verdict(Action.WAIT, reason, until=until)
+    return Verdict(Action.RUN, f"due: {_kinds(work)}")
 
 
 def fruitless_runs(standing: Standing) -> int:
     """Automatic runs in a row that have brought nothing, by the same code."""
+    return standing.request.attempts if _is_as_before(standing) else 0
+
+
+def deadly_runs(standing: Standing) -> int:
+    """Runs in a row that died while nothing settled, by the same code."""
+    request = standing.request
+    is_same = without_deaths(standing.progress) == without_deaths(request.progress)
+    return request.deaths if is_same and request.code_version == standing.code_version else 0
+
+
+def _is_as_before(standing: Standing) -> bool:
+    """Whether nothing has changed since the newest automatic run was asked for."""
     request = standing.request
     is_same = standing.progress == request.progress
-    if request.code_version != standing.code_version or not is_same:
-        return 0
-    return request.attempts
+    return is_same and request.code_version == standing.code_version
 
 
 def _has_own_back_off(standing: Standing, attempts: int) -> bool:
@@ -278,10 +305,20 @@ def _has_own_back_off(standing: Standing, attempts: int) -> bool:
     return work.is_timed and (attempts < MOST_FRUITLESS_RUNS or is_new or standing.gate.is_probe)
 
 
-def _cool_until(request: Request, attempts: int) -> float:
-    if attempts == 0 or request.launched_at is None:
+def _cool_until(standing: Standing, attempts: int) -> float:
+    launched_at = standing.request.launched_at
+    if launched_at is None or not _is_as_before(standing):
         return 0.0
-    return request.launched_at + _cool_down_s(attempts)
+    # One that has not begun counts as well: Dagster may be about to start it.
+    if attempts and _has_own_back_off(standing, attempts):
+        return 0.0
+    return launched_at + _cool_down_s(max(1, attempts))
+
+
+def _pause_after_deaths(request: Request, deaths: int) -> float:
+    if deaths < MOST_DEATHS or request.launched_at is None:
+        return 0.0
+    return request.launched_at + _cool_down_s(deaths - MOST_DEATHS + 1)
 
 
 def _cool_down_s(attempts: int) -> float:

@@ -12,6 +12,15 @@ from resources.core.models import UNSETTLED, Phase, State
 NOT_TRIED = "not_tried"
 
 
+def without_deaths(progress: str) -> str:
+    """A batch's progress as if no worker had died with one of its domains in hand.
+
+    >>> without_deaths("3.7.0.0+2") == without_deaths("3.7.0.0+3")
+    True
+    """
+    return progress.partition("+")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Counts of one batch (or of many together) in one phase.
@@ -52,8 +61,8 @@ class Tally:
     @property
     def progress(self) -> str:
         """Changes whenever an attempt has brought anything nearer to its end: a domain settled,
-        used up a round, or a worker died of it."""
-        return f"{self.fingerprint}.{self.rounds}.{self.deaths}.{self.refreshing}"
+        used up a round, or a worker died of it (see `without_deaths`)."""
+        return f"{self.fingerprint}.{self.rounds}.{self.refreshing}+{self.deaths}"
 
     @property
     def total(self) -> int:

@@ -12,7 +12,7 @@ from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.ledger.requests import Launch, Requests
 from resources.adapters.ledger.schema import batches, lists
 from resources.core.models import FETCHING, Phase
-from resources.core.recovery import Request
+from resources.core.recovery import MOST_DEATHS, Request
 from tests.support.ledgers import add_list
 from tests.support.time import NOW
 
@@ -184,7 +184,7 @@ def test_after_a_run_that_was_ended_the_batches_are_due_at_once(ledger: Ledger) 
     ledger.requests.note_run_ended(KEYS[:1], SCRAPING, "run-1", now=LATER, held_reason=None)
     found = _one(ledger)
     assert (found.last_run_id, found.launched_at, found.held_reason) == ("run-1", None, None)
-    assert (found.attempts, found.launches) == (2, 1)  # it still counts
+    assert (found.attempts, found.launches) == (2, 1)  # what was counted stays
     assert _one(ledger, KEYS[1]).launched_at == NOW
 
 
@@ -202,11 +202,55 @@ def test_a_run_that_ended_before_it_could_say_so_was_wanted_all_the_same(ledger:
     ledger.requests.note_run_ended(keys, SCRAPING, "run-1", now=LATER, held_reason=None)
     assert ledger.requests.all() == {
         (SCRAPING, KEYS[0]): Request(
-            KEYS[0], SCRAPING, scope="run-1", requested_at=LATER, last_run_id="run-1"
+            KEYS[0], SCRAPING, scope="run-1", requested_at=LATER, last_run_id="run-1", deaths=1
         )
     }
     _cancel(ledger, KEYS[1])
     assert _one(ledger, KEYS[1]).held_reason == "cancelled"
+
+
+def test_an_automatic_run_counts_once_whether_it_says_so_when_it_begins_or_not(
+    ledger: Ledger,
+) -> None:
+    _ask(ledger, *KEYS)
+    ledger.requests.note_run_began(KEYS[:1], SCRAPING, "run-1")
+    ledger.requests.note_run_began(KEYS[:1], SCRAPING, "run-1")
+    for is_automatic, run_id in ((True, "run-1"), (False, "run-2"), (True, "run-3")):
+        ledger.requests.note_run_ended(
+            KEYS[:2],
+            SCRAPING,
+            run_id,
+            now=LATER,
+            held_reason=None,
+            is_due=False,
+            is_automatic=is_automatic,
+        )
+    # The second batch does not know that the first run had begun.
+    assert [_one(ledger, key).attempts for key in KEYS] == [2, 2, 0]
+
+
+def _end(ledger: Ledger, number: int, *, is_due: bool) -> Request:
+    ledger.requests.note_run_ended(
+        KEYS[:1], SCRAPING, f"run-{number}", now=LATER, held_reason=None, is_due=is_due
+    )
+    return _one(ledger)
+
+
+def test_runs_that_are_ended_from_outside_count_in_a_row_and_cool_down_in_the_end(
+    ledger: Ledger,
+) -> None:
+    _ask(ledger)
+    for number in range(1, MOST_DEATHS + 2):
+        ledger.requests.note_launches(
+            [Launch(KEYS[0], SCRAPING, 0, "p", "c", deaths=number - 1)], NOW
+        )
+        found = _end(ledger, number, is_due=True)
+        expected = None if number < MOST_DEATHS else NOW
+        assert (found.deaths, found.launched_at) == (number, expected)
+    assert _end(ledger, 99, is_due=False).deaths == 0
+    assert _end(ledger, 100, is_due=True).deaths == 1
+    ledger.requests.release([(SCRAPING, KEYS[0])], now=LATER)
+    assert _one(ledger).deaths == 0
 
 
 # -- a person's cancel ------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from resources.core.recovery import (
     COOL_DOWN_S,
     DIRECTORY_EVERY_S,
     LONGEST_COOL_DOWN_S,
+    MOST_DEATHS,
     MOST_FRUITLESS_RUNS,
     Action,
     Gate,
@@ -61,6 +62,10 @@ def _standing(
 
 def _tried(attempts: int, launched_s_ago: float = 1e6) -> Request:
     return _request(attempts=attempts, launches=attempts, launched_at=NOW - launched_s_ago)
+
+
+def _died(deaths: int) -> Request:
+    return _request(deaths=deaths, launched_at=NOW, progress="p+1")
 
 
 DUE = {"timeout": 3}
@@ -177,6 +182,30 @@ CASES: dict[str, tuple[Standing, Action, str, float | None]] = {
         "due: 3 timeout",
         None,
     ),
+    "asked for lately, and Dagster has not begun it yet": (
+        _standing(DUE, request=_tried(0, COOL_DOWN_S - 1)),
+        Action.WAIT,
+        "the last automatic run brought nothing: 3 timeout",
+        NOW + 1,
+    ),
+    "some runs died": (
+        _standing(DUE, request=_died(MOST_DEATHS - 1), progress="p+9"),
+        Action.RUN,
+        "due: 3 timeout",
+        None,
+    ),
+    "run after run dies": (
+        _standing(DUE, request=_died(MOST_DEATHS + 1), progress="p+9"),
+        Action.WAIT,
+        f"{MOST_DEATHS + 1} runs in a row died: 3 timeout",
+        NOW + 2 * COOL_DOWN_S,
+    ),
+    "run after run died, and something has settled since": (
+        _standing(DUE, request=_died(MOST_DEATHS), progress="q+9"),
+        Action.RUN,
+        "due: 3 timeout",
+        None,
+    ),
     "by the clock of another machine it was launched later": (
         _standing(DUE, request=_tried(1, -5.0)),
         Action.WAIT,
@@ -274,7 +303,7 @@ def test_new_code_starts_again_what_was_given_up_and_without_a_cool_down() -> No
 
 @pytest.mark.parametrize(
     ("attempts", "wait_s"),
-    [(0, 0.0), (1, 60.0), (2, 120.0), (3, 240.0), (4, 480.0), (5, 900.0), (6, 900.0)],
+    [(0, 60.0), (1, 60.0), (2, 120.0), (3, 240.0), (4, 480.0), (5, 900.0), (6, 900.0)],
 )
 def test_the_cool_down_doubles_up_to_a_quarter_of_an_hour(attempts: int, wait_s: float) -> None:
     request = _tried(attempts, 0.0)
@@ -303,7 +332,7 @@ def test_only_what_no_run_is_to_blame_for_goes_on_after_three_runs(kind: Failure
 
 @pytest.mark.parametrize("kind", ["breaker_open", "limiter"])
 def test_a_time_of_its_own_is_back_off_enough_for_the_first_runs(kind: str) -> None:
-    for attempts in range(MOST_FRUITLESS_RUNS):
+    for attempts in range(1, MOST_FRUITLESS_RUNS):
         standing = _standing({kind: 1}, request=_tried(attempts, 0.0))
         assert decide(standing, NOW).action is Action.RUN
 

@@ -14,12 +14,18 @@ from dagster._core.remote_origin import RemotePartitionSetOrigin
 
 from pipeline_assets.company_profiles import company_profiles
 from pipeline_assets.partitions import BATCHES
-from pipeline_assets.recording import DUE_ONLY_TAG, SCOPE_TAG
+from pipeline_assets.recording import DUE_ONLY_TAG, REASON_TAG, SCOPE_TAG
 from resources.artifact_writer import ASSET_OF
 from resources.core.alerting import Topic
 from resources.core.config import load_settings
 from resources.core.models import Phase
-from resources.core.recovery import COOL_DOWN_S, LONGEST_COOL_DOWN_S, MOST_FRUITLESS_RUNS, Action
+from resources.core.recovery import (
+    COOL_DOWN_S,
+    LONGEST_COOL_DOWN_S,
+    MOST_DEATHS,
+    MOST_FRUITLESS_RUNS,
+    Action,
+)
 from resources.healing import Healer
 from resources.phase_run import breaker_policy
 from resources.profile_builder import ProfileBuilder
@@ -28,7 +34,7 @@ from resources.troubles import tell_of
 from sensors.dagster_state import DagsterState
 from sensors.directory_runs import VERSION_TAG
 from sensors.heal_batches import NAME, build_heal_batches
-from sensors.reconciler import REASON_TAG, REPAIRS_TAG
+from sensors.reconciler import REPAIRS_TAG
 from tests.support.healing import (
     ENRICHMENT,
     FETCHING,
@@ -322,6 +328,41 @@ def test_a_worker_that_dies_each_time_is_given_up_without_a_wait_in_between(
             run = home.launched(plan, DagsterRunStatus.STARTED)
             home.instance.report_run_failed(run, "Run process exited unexpectedly.")
     assert asked == MOST_FRUITLESS_RUNS
+
+
+def test_a_run_that_is_asked_for_and_never_begins_is_asked_for_again_and_counts_nothing(
+    home: HealingHome,
+) -> None:
+    """As when the daemon dies with the request in hand."""
+    home.ask(home.keys[:1])
+    for _ in range(2 * MOST_FRUITLESS_RUNS):
+        assert len(home.tick()) == 1
+        assert home.tick() == []
+        home.clock.advance(COOL_DOWN_S + 1)
+    assert home.request(home.keys[0]).attempts == 0
+
+
+def test_a_worker_that_dies_with_its_domains_in_hand_each_time_cools_down_and_is_told_of(
+    home: HealingHome,
+) -> None:
+    """As where the machine is too small: each death looks like progress, and settles nothing."""
+    home.ask(home.keys[:1])
+    for number in range(1, MOST_DEATHS + 1):
+        (plan,) = home.tick()
+        run = home.launched(plan, DagsterRunStatus.STARTED)
+        home.set_work(home.keys[:1], deaths=number)
+        home.instance.report_run_failed(run, "Run process exited unexpectedly.")
+        found = home.look()
+        tell_of(home.platform, found.healing, [])
+        assert bool(home.alerts()) == (number == MOST_DEATHS)
+    (verdict,) = found.healing.verdicts.values()
+    assert (verdict.action, verdict.deaths) == (Action.WAIT, MOST_DEATHS)
+    assert [row.topic for row in home.alerts()] == [Topic.NO_PROGRESS]
+    home.clock.advance(COOL_DOWN_S + 1)
+    assert len(home.tick()) == 1
+    home.settle(home.keys[:1])
+    tell_of(home.platform, home.look().healing, [])
+    assert [row.over_at is None for row in home.alerts()] == [False]
 
 
 def test_runs_that_are_stopped_each_time_are_given_up_as_well(home: HealingHome) -> None:

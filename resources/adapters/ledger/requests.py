@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import bindparam, literal, select, update
+from sqlalchemy import bindparam, case, literal, select, update
 from sqlalchemy.types import Double, String
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import batches, requests
 from resources.adapters.ledger.work_queries import in_parts
 from resources.core.models import Phase
-from resources.core.recovery import Request
+from resources.core.recovery import MOST_DEATHS, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,9 @@ class Launch:
     """An automatic run that is asked for now, for one of its batches.
 
     Args:
-        attempts: Automatic runs in a row, this one included, that have brought nothing so far.
+        attempts: Automatic runs in a row before it that have brought nothing so far. This one is
+            counted when it begins or ends: it may never be started.
+        deaths: Runs in a row before it that died while nothing settled.
         progress: The batch's `Tally.progress` before it.
         code_version: Of the code that it runs.
     """
@@ -35,9 +37,10 @@ class Launch:
     attempts: int
     progress: str
     code_version: str
+    deaths: int = 0
 
 
-_FRESH: dict[str, Any] = {"attempts": 0, "held_at": None, "held_reason": None}
+_FRESH: dict[str, Any] = {"attempts": 0, "deaths": 0, "held_at": None, "held_reason": None}
 _NOTE_LAUNCH = (
     update(requests)
     .where(
@@ -47,6 +50,7 @@ _NOTE_LAUNCH = (
         launches=requests.c.launches + 1,
         launched_at=bindparam("b_now"),
         attempts=bindparam("b_attempts"),
+        deaths=bindparam("b_deaths"),
         progress=bindparam("b_progress"),
         code_version=bindparam("b_code_version"),
     )
@@ -110,7 +114,7 @@ class Requests:
         return {(one.phase, one.batch_key): one for one in map(_request, rows)}
 
     def note_launches(self, plans: Sequence[Launch], now: float) -> None:
-        """Count an automatic run for each of these."""
+        """Note that an automatic run is asked for, for each of these."""
         if not plans:
             return
         rows = [
@@ -119,6 +123,17 @@ class Requests:
         ]
         with self._database.write() as connection:
             connection.execute(_NOTE_LAUNCH, rows)
+
+    def note_run_began(self, keys: Sequence[str], phase: Phase, run_id: str) -> None:
+        """Count an automatic run for the batches that it begins on; each run once."""
+        with self._database.write() as connection:
+            for part in in_parts(keys):
+                mine = (requests.c.phase == phase, requests.c.batch_key.in_(part))
+                connection.execute(
+                    update(requests)
+                    .where(*mine, requests.c.last_run_id.is_distinct_from(run_id))
+                    .values(attempts=requests.c.attempts + 1, last_run_id=run_id)
+                )
 
     def note_run_ended(
         self,
@@ -129,6 +144,7 @@ class Requests:
         now: float,
         held_reason: str | None,
         is_due: bool = True,
+        is_automatic: bool = False,
         ended_at: float | None = None,
     ) -> None:
         """Note that a run over these batches ended without settling all of them.
@@ -138,7 +154,10 @@ class Requests:
 
         Args:
             held_reason: Why they wait for a person from now on; None where they do not.
-            is_due: Whether they are due at once, without a cool-down.
+            is_due: Whether they are due at once, without a cool-down: it was ended from outside.
+                Not so where many in a row were.
+            is_automatic: Whether it counts for what is given up, where that was not counted when it
+                began.
             ended_at: When the run ended, epoch seconds; `now` unless given. What a person has
                 wanted anew since then is not held.
         """
@@ -147,9 +166,13 @@ class Requests:
             self.ask(keys, [phase], scope=run_id, now=ended_at)
             for part in in_parts(keys):
                 mine = (requests.c.phase == phase, requests.c.batch_key.in_(part))
-                ended: dict[str, Any] = {"last_run_id": run_id}
+                if is_automatic:
+                    self.note_run_began(part, phase, run_id)
+                ended: dict[str, Any] = {"last_run_id": run_id, "deaths": 0}
                 if held_reason is None and is_due:
-                    ended["launched_at"] = None
+                    ended["deaths"] = requests.c.deaths + 1
+                    has_many = requests.c.deaths + 1 >= MOST_DEATHS
+                    ended["launched_at"] = case((has_many, requests.c.launched_at), else_=None)
                 connection.execute(update(requests).where(*mine).values(**ended))
                 if held_reason is not None:
                     is_older = requests.c.requested_at <= ended_at
