@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from pipeline_assets.commands.wording import iso
 from resources.adapters.ledger.reading import Reading
 from resources.adapters.packing import unpack
-from resources.adapters.robots import Rules
 from resources.core.errors import RULES, FailureKind, Handling
 from resources.core.models import Phase, State
 from resources.core.redaction import redact
+from resources.core.robots_rules import RobotsRules
 from resources.platform import Platform
 from resources.profile_builder import ASSET as PROFILES
 
@@ -169,7 +169,7 @@ class Story:
                 "host": row["host"],
                 "status": row["status"],
                 "size_bytes": len(body),
-                "allows_home": Rules(text).may_fetch(f"{row['host']}/"),
+                "allows_home": RobotsRules(text).may_fetch(f"{row['host']}/"),
                 "at": row["fetched_at"],
             }
 

@@ -21,6 +21,7 @@ from resources.adapters.wire_limits import BoundedConnector, read_whole
 from resources.core.addresses import AddressPolicy
 from resources.core.config import FetchSettings
 from resources.core.errors import UsageError
+from resources.core.robots_rules import MAX_BYTES as ROBOTS_BYTES
 
 KEEPALIVE_S = 10.0
 DNS_CACHE_S = 300
@@ -145,7 +146,8 @@ def guarded_session(
     else:
         resolver = _GuardedResolver(resolver or aiohttp.DefaultResolver(), policy)
     connector = BoundedConnector(
-        settings.max_body_bytes,
+        # Of a robots.txt the beginning is read, also where pages may be smaller than that.
+        max(settings.max_body_bytes, ROBOTS_BYTES),
         resolver=resolver,
         socket_factory=checked_socket,
         limit=0,

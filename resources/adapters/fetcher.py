@@ -47,6 +47,10 @@ class Response:
     body: bytes
 
 
+class RedirectsError(CallError):
+    """Redirects lead in a circle, or there are too many of them."""
+
+
 class Fetcher:
     """Fetches over the guarded session.
 
@@ -102,10 +106,10 @@ class Fetcher:
                 return response
             here = _joined(here, target)
             if here in seen:
-                raise _failure(FailureKind.MALFORMED, "redirects lead in a circle", here)
+                raise RedirectsError(_malformed("redirects lead in a circle", here))
             seen.add(here)
         limit = self._settings.max_redirects
-        raise _failure(FailureKind.MALFORMED, f"more than {limit} redirects", url)
+        raise RedirectsError(_malformed(f"more than {limit} redirects", url))
 
     async def _hop(
         self, url: str, may_ask: MayAsk | None, cut_at: int | None, *, is_redirected: bool
@@ -207,3 +211,7 @@ def _failure(
     kind: FailureKind, message: str, url: str, retry_after_s: float | None = None
 ) -> CallError:
     return CallError(Failure(kind, message, redact(url), retry_after_s=retry_after_s))
+
+
+def _malformed(message: str, url: str) -> Failure:
+    return Failure(FailureKind.MALFORMED, message, redact(url))

@@ -1,47 +1,37 @@
 """robots.txt: fetched once a day per host, kept in the ledger, obeyed.
 
+What a file says is not here (`core/robots_rules`).
+
 Source: RFC 9309: 4xx means everything is allowed, 5xx or unreachable means nothing is, for now;
-at least 500 KiB are parsed.
+at least five redirects are followed.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from dataclasses import dataclass
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
-from protego import Protego
-
-from resources.adapters.fetcher import Fetcher
+from resources.adapters.fetcher import Fetcher, RedirectsError
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.ledger.pages import RobotsRow
-from resources.core.errors import CallError, FailureKind
-from resources.core.pacing import LONGEST_PAUSE_S
 from resources.core.ports import Clock
+from resources.core.robots_rules import MAX_BYTES, RobotsRules
 
-MAX_BYTES = 512_000
 HOSTS_IN_MEMORY = 500
-AGENT = "pipeline"
+CHARS_IN_MEMORY = 1_000_000
+"""Of all files together: a rule takes about fifty times as much memory as its text."""
 
 
-class Rules:
-    """What one host's robots.txt says to us."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The rules of a host, and when they were fetched, epoch seconds."""
 
-    def __init__(self, text: str | None) -> None:
-        self._parsed = Protego.parse(text) if text else None
-
-    def may_fetch(self, url: str) -> bool:
-        """Whether the URL may be fetched."""
-        return self._parsed is None or bool(self._parsed.can_fetch(url, AGENT))
-
-    @property
-    def crawl_delay_s(self) -> float:
-        """Seconds between the begins of two requests; 0 where nothing is asked for.
-
-        A day at most: some files ask for so much that no calendar holds it.
-        """
-        delay = self._parsed.crawl_delay(AGENT) if self._parsed is not None else None
-        return min(max(0.0, float(delay or 0.0)), LONGEST_PAUSE_S)
+    rules: RobotsRules
+    fetched_at: float
 
 
 class Robots:
@@ -55,9 +45,11 @@ class Robots:
         self._commits = commits
         self._clock = clock
         self._ttl_s = ttl_s
-        self._parsed: OrderedDict[str, Rules] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known_chars = 0
+        self._loading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def rules(self, url: str) -> Rules:
+    async def rules(self, url: str) -> RobotsRules:
         """The rules for a URL's host.
 
         Raises:
@@ -65,32 +57,57 @@ class Robots:
         """
         parts = urlsplit(url)
         host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
-        rules = self._parsed.get(host)
-        if rules is None:
-            rules = self._parsed[host] = await self._load(host)
-            if len(self._parsed) > HOSTS_IN_MEMORY:
-                self._parsed.popitem(last=False)
+        rules = self._fresh(host)
+        if rules is not None:
+            return rules
+        # Whoever comes meanwhile waits for the one that asks.
+        lock = self._loading.get(host) or self._loading.setdefault(host, asyncio.Lock())
+        async with lock:
+            rules = self._fresh(host)
+            if rules is None:
+                known = await self._load(host)
+                self._remember(host, known)
+                rules = known.rules
         return rules
 
-    async def _load(self, host: str) -> Rules:
-        known = self._ledger.pages.robots_of(host, self._clock.now() - self._ttl_s)
-        if known is None:
-            known = await self._fetch(host)
-            fresh = known
+    @property
+    def size_chars(self) -> int:
+        """Length of all files whose rules are kept in memory."""
+        return self._known_chars
+
+    def _fresh(self, host: str) -> RobotsRules | None:
+        known = self._known.get(host)
+        if known is None or known.fetched_at < self._clock.now() - self._ttl_s:
+            return None
+        return known.rules
+
+    def _remember(self, host: str, known: _Known) -> None:
+        before = self._known.pop(host, None)
+        if before is not None:
+            self._known_chars -= before.rules.size_chars
+        self._known[host] = known
+        self._known_chars += known.rules.size_chars
+        while self._known and (
+            len(self._known) > HOSTS_IN_MEMORY or self._known_chars > CHARS_IN_MEMORY
+        ):
+            _, oldest = self._known.popitem(last=False)
+            self._known_chars -= oldest.rules.size_chars
+
+    async def _load(self, host: str) -> _Known:
+        row = self._ledger.pages.robots_of(host, self._clock.now() - self._ttl_s)
+        if row is None:
+            row = await self._fetch(host)
+            fresh = row
             await self._commits.commit(
                 lambda: self._ledger.pages.save_robots(fresh), is_progress=True
             )
-        if known.status >= 400:
-            return Rules(None)
-        # Some editors begin a file with a byte order mark, which would hide its first line.
-        return Rules(known.body.decode("utf-8-sig", errors="replace"))
+        rules = RobotsRules(None) if row.status >= 400 else RobotsRules.from_bytes(row.body)
+        return _Known(rules, row.fetched_at)
 
     async def _fetch(self, host: str) -> RobotsRow:
         try:
             response = await self._fetcher.fetch(f"{host}/robots.txt", cut_at=MAX_BYTES)
-        except CallError as error:
-            # Redirects in a circle, or more than five: "unavailable", so all is allowed (2.3.1.2).
-            if error.failure.kind is FailureKind.MALFORMED:
-                return RobotsRow(host, 404, b"", self._clock.now())
-            raise
+        except RedirectsError:
+            # In a circle, or more than five: "unavailable", so all is allowed (2.3.1.2).
+            return RobotsRow(host, 404, b"", self._clock.now())
         return RobotsRow(host, response.status, response.body, self._clock.now())

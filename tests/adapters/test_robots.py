@@ -14,7 +14,7 @@ import pytest
 from resources.adapters.connector import guarded_session
 from resources.adapters.fetcher import Fetcher
 from resources.adapters.ledger.commits import CommitQueue
-from resources.adapters.robots import Robots
+from resources.adapters.robots import CHARS_IN_MEMORY, Robots
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, FailureKind
 from tests.support.gates import gate_on
@@ -108,6 +108,9 @@ def test_what_is_not_there_or_says_nothing_allows_everything(tmp_path: Path, ste
         (reply(b"", "500 Oops"), FailureKind.HTTP_5XX),
         (reply(b"", "503 Down"), FailureKind.HTTP_5XX),
         (reset, FailureKind.CONNECT),
+        (b"no HTTP at all\r\n\r\n", FailureKind.MALFORMED),
+        (reply(b"not packed", content_encoding="gzip"), FailureKind.MALFORMED),
+        (redirect("http:\\\\inner.example"), FailureKind.MALFORMED),
         (reply(b"", "429 Slow", retry_after="60"), FailureKind.RATE_LIMITED),
     ],
 )
@@ -155,6 +158,52 @@ def test_a_huge_file_is_read_up_to_half_a_megabyte_also_where_pages_are_smaller(
     started = time.perf_counter()
     assert _allowed(tmp_path, reply(text), "/seen", "/unseen") == [False, True]
     assert time.perf_counter() - started < 10
+
+
+def test_whoever_comes_while_the_file_is_fetched_waits_for_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with _Site(tmp_path, {"/robots.txt": reply(DISALLOW)}) as site:
+            robots = site.robots()
+            found = await asyncio.gather(*(robots.rules(f"{SITE}/{n}") for n in range(20)))
+            assert not any(rules.may_fetch(f"{SITE}/private") for rules in found)
+            assert site.server.paths == {"/robots.txt": 1}
+
+    asyncio.run(run())
+
+
+def test_a_process_that_runs_for_days_asks_again_each_day(tmp_path: Path) -> None:
+    async def run() -> None:
+        script = {"/robots.txt": [reply(b""), reply(DISALLOW)]}
+        async with _Site(tmp_path, script) as site:
+            robots = site.robots()
+            assert (await robots.rules(f"{SITE}/")).may_fetch(f"{SITE}/private")
+            site.clock.advance(101)
+            assert not (await robots.rules(f"{SITE}/")).may_fetch(f"{SITE}/private")
+
+    asyncio.run(run())
+
+
+def test_files_of_many_hosts_take_only_so_much_memory(tmp_path: Path) -> None:
+    async def run() -> int:
+        huge = reply(b"User-agent: *\n" + b"Disallow: /a\n" * 30_000)
+        async with _Site(tmp_path, {"/robots.txt": huge}) as site:
+            robots = site.robots()
+            for number in range(8):
+                await robots.rules(f"http://{number}.example/")
+            return robots.size_chars
+
+    assert 0 < asyncio.run(run()) <= CHARS_IN_MEMORY
+
+
+def test_five_redirects_in_a_row_lead_to_the_file(tmp_path: Path) -> None:
+    async def run() -> list[bool]:
+        script: dict[str, Step] = {f"/{n}": redirect(f"/{n + 1}") for n in range(1, 5)}
+        script |= {"/robots.txt": redirect("/1"), "/5": reply(DISALLOW)}
+        async with _Site(tmp_path, script) as site:
+            rules = await site.robots().rules(f"{SITE}/")
+            return [rules.may_fetch(SITE + path) for path in ("/", "/private")]
+
+    assert asyncio.run(run()) == [True, False]
 
 
 def test_a_host_is_asked_once_a_day_by_all_processes(tmp_path: Path) -> None:
