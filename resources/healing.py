@@ -7,6 +7,7 @@ what is begun. It knows no Dagster: what Dagster shows comes in as `Seen`, and w
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -214,13 +215,19 @@ class Healer:
         kinds: Counter[str] = Counter()
         spent: Counter[str] = Counter()
         for key, tally in tallies.items():
-            mine = Counter(tally.waiting_kinds) + Counter(tally.refreshing_kinds)
+            if requests[key].held_reason is not None:
+                continue
+            mine = open_work(tally).kinds
             kinds.update(mine)
-            spent[requests[key].scope] += mine[FailureKind.BUDGET_EXHAUSTED]
-        for kind in OF_A_PROVIDER:
-            if kinds[kind]:
-                reason = f"{kinds[kind]} domains wait for a person ({kind}): {RULES[kind].sentence}"
-                return {"": Gate(reason, needs_person=True, kind=kind)}
+            spent[requests[key].scope] += mine.get(FailureKind.BUDGET_EXHAUSTED, 0)
+        if any(kinds[kind] for kind in OF_A_PROVIDER):
+            waits = self._ledger.person_waits
+            refused = waits.count(phase, OF_A_PROVIDER, self._accepted_at(phase))
+            for kind in OF_A_PROVIDER:
+                if refused[kind]:
+                    reason = f"{refused[kind]} domains wait for a person ({kind}): "
+                    gate = Gate(reason + RULES[kind].sentence, needs_person=True, kind=kind)
+                    return {"": gate}
         gate = self._breaker_gate(phase, seen, now)
         gates = {"": gate}
         for scope, count in spent.items():
@@ -229,6 +236,13 @@ class Healer:
                 reason = f"{count} domains wait for a person (budget_exhausted): {rule.sentence}"
                 gates[scope] = Gate(reason, needs_person=True, kind=FailureKind.BUDGET_EXHAUSTED)
         return gates
+
+    def _accepted_at(self, phase: Phase) -> float:
+        """Since when it is not known that a provider refuses us, epoch seconds: each has answered
+        since what it refused before, or a person has acted, who may have set it right."""
+        waits = self._ledger.person_waits
+        answered = (waits.answered_at(name) for name in required_providers(self._platform.settings))
+        return max(waits.last_asked_at(phase), min(answered, default=math.inf))
 
     def _breaker_gate(self, phase: Phase, seen: Seen, now: float) -> Gate:
         """Whether a provider that every domain needs is away."""

@@ -24,7 +24,7 @@ from pipeline_assets.commands.wording import (
     size,
     until,
 )
-from resources.adapters.ledger.bringing_back import BROUGHT_BACK
+from resources.adapters.ledger.person_waits import BROUGHT_BACK
 from resources.adapters.suffix_list import bundled_rules
 from resources.core.domains import NormalizedDomain, normalize
 from resources.core.errors import RULES, FailureKind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from dagster._core.remote_origin import RemotePartitionSetOrigin
 from pipeline_assets.company_profiles import company_profiles
 from pipeline_assets.partitions import BATCHES
 from pipeline_assets.recording import DUE_ONLY_TAG, REASON_TAG, SCOPE_TAG
+from resources.adapters.ledger.calls import Budget
 from resources.artifact_writer import ASSET_OF
 from resources.core.alerting import Topic
 from resources.core.config import load_settings
-from resources.core.models import Phase
+from resources.core.models import Phase, RawAnswer
 from resources.core.recovery import (
     COOL_DOWN_S,
     LONGEST_COOL_DOWN_S,
@@ -237,6 +238,49 @@ def test_a_refresh_that_needs_a_person_stops_the_whole_phase_too(home: HealingHo
     home.set_work(home.keys[:1], ENRICHMENT, refresh_asked=1)
     home.note_attempt(home.keys[:1], "auth", ENRICHMENT)
     assert home.tick(ENRICHMENT) == []
+
+
+def _refuse(home: HealingHome, keys: Sequence[str]) -> None:
+    """A provider refuses our key for these."""
+    home.wait_for(keys, "auth", ENRICHMENT)
+
+
+def _answered(home: HealingHome) -> None:
+    now = home.clock.now()
+    call = home.ledger.calls.begin("pdl", ["x.example"], None, Budget("s", None), 1.0, now)
+    answer = RawAnswer(body=b"{}", url="https://pdl.example/", at=now, credits=1.0)
+    home.ledger.calls.finish(call, "pdl", {"x.example": answer}, now)
+
+
+def _ask_for_another(home: HealingHome) -> None:
+    home.ledger.requests.ask_by_person(
+        home.keys[5:], [ENRICHMENT], scope="person", now=home.clock.now()
+    )
+
+
+@pytest.mark.parametrize("what", [_answered, _ask_for_another])
+def test_what_was_refused_once_stops_nothing_else_once_the_provider_answers_or_a_person_acts(
+    home: HealingHome, what: Callable[[HealingHome], None]
+) -> None:
+    home.ask(home.keys, [ENRICHMENT])
+    _refuse(home, home.keys[:1])
+    home.clock.advance(10)
+    what(home)
+    actions = home.actions(ENRICHMENT)
+    assert actions.pop(home.keys[0]) is Action.PERSON
+    assert set(actions.values()) == {Action.RUN}
+    home.clock.advance(10)
+    _refuse(home, home.keys[1:2])
+    assert set(home.actions(ENRICHMENT).values()) == {Action.PERSON}
+
+
+def test_what_a_cancel_holds_stops_nothing_else_though_it_needs_a_person(home: HealingHome) -> None:
+    home.ask(home.keys, [ENRICHMENT])
+    _refuse(home, home.keys[:1])
+    home.ledger.requests.hold(home.keys[:1], ENRICHMENT, "cancelled", home.clock.now())
+    actions = home.actions(ENRICHMENT)
+    assert actions.pop(home.keys[0]) is Action.HELD
+    assert set(actions.values()) == {Action.RUN}
 
 
 def test_spent_credits_stop_what_that_limit_holds_for(home: HealingHome) -> None:

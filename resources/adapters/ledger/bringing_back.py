@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.person_waits import BROUGHT_BACK
 from resources.adapters.ledger.releasing import NOTHING, BroughtDomain, Released, release
 from resources.adapters.ledger.schema import events, lists, members, work, workers
 from resources.adapters.ledger.work_queries import in_parts, refresh_waits_for
@@ -33,7 +34,6 @@ from resources.core.bringing_back import BringBack, Selection, Standing, bring_b
 from resources.core.errors import FailureKind
 from resources.core.models import FETCHING, Phase, State
 
-BROUGHT_BACK = "brought_back"
 NO_LONGER_WAITS = "`pipeline retry` brought it back."
 DOMAINS_NAMED = 100
 ROWS_PER_PART = 2_000

@@ -16,6 +16,7 @@ from resources.adapters.ledger.drivers import Drivers
 from resources.adapters.ledger.lists import Lists
 from resources.adapters.ledger.paces import Paces
 from resources.adapters.ledger.pages import Pages
+from resources.adapters.ledger.person_waits import PersonWaits
 from resources.adapters.ledger.requests import Requests
 from resources.adapters.ledger.runs import RunBook
 from resources.adapters.ledger.schema import meta
@@ -42,6 +43,7 @@ class Ledger:
         self.breakers = Breakers(database)
         self.paces = Paces(database)
         self.requests = Requests(database)
+        self.person_waits = PersonWaits(database)
         self.budgets = Budgets(database)
         self.drivers = Drivers(database)
         self.runs = RunBook(database)

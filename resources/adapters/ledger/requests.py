@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, case, literal, select, update
 from sqlalchemy.types import Double, String
 
 from resources.adapters.ledger.database import Database
+from resources.adapters.ledger.person_waits import PersonWaits
 from resources.adapters.ledger.schema import batches, requests
 from resources.adapters.ledger.work_queries import in_parts
 from resources.core.models import Phase
@@ -66,6 +67,7 @@ class Requests:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._person_waits = PersonWaits(database)
 
     def ask(self, keys: Sequence[str], phases: Sequence[Phase], *, scope: str, now: float) -> None:
         """Note that these batches are wanted. What is wanted already stays as it is.
@@ -81,17 +83,20 @@ class Requests:
     def ask_by_person(
         self, keys: Sequence[str], phases: Sequence[Phase], *, scope: str, now: float
     ) -> None:
-        """Note that a person wants these batches now, whatever was held or given up before.
+        """Note that a person wants these batches now, whatever was held or given up before, or
+        waited for a person.
 
         Args: as for `ask`; the scope replaces an older one.
         """
-        for statement in self._inserts(keys, phases, scope, now):
-            newer = {"scope": scope, "requested_at": now}
-            upsert = statement.on_conflict_do_update(
-                index_elements=["batch_key", "phase"], set_=_FRESH | newer
-            )
-            with self._database.write() as connection:
+        with self._database.write() as connection:
+            for statement in self._inserts(keys, phases, scope, now):
+                newer = {"scope": scope, "requested_at": now}
+                upsert = statement.on_conflict_do_update(
+                    index_elements=["batch_key", "phase"], set_=_FRESH | newer
+                )
                 connection.execute(upsert)
+            for phase in phases:
+                self._person_waits.end(phase, keys, now)
 
     def _inserts(
         self, keys: Sequence[str], phases: Sequence[Phase], scope: str, now: float
@@ -201,6 +206,8 @@ class Requests:
             by_phase.setdefault(phase, []).append(key)
         with self._database.write() as connection:
             for phase, keys in by_phase.items():
+                if now is not None:
+                    self._person_waits.note_asked(phase, now)
                 for part in in_parts(keys):
                     mine = (requests.c.phase == phase, requests.c.batch_key.in_(part))
                     connection.execute(update(requests).where(*mine).values(**values))
