@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from resources.adapters import scratch
 from resources.adapters.inbox import InboxFolder, open_inbox
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.inbox import InboxFiles
@@ -68,6 +69,7 @@ class InboxIntake:
         self._files = InboxFiles(ledger.database)
         self._asking = Asking(settings, ledger)
         self._reading = settings.home / READING_FOLDER
+        self._scratch = settings.home / scratch.FOLDER
 
     def look(self) -> IntakeReport:
         """Look once, and do what is to be done about each file."""
@@ -161,7 +163,10 @@ class InboxIntake:
             return
         copy = self._reading / step.claim / plain_name(seen.name)
         try:
-            with self._fetched(step, seen, copy), closing(read_list(copy, name=name)) as content:
+            with (
+                self._fetched(step, seen, copy),
+                closing(read_list(copy, name=name, scratch=self._scratch)) as content,
+            ):
                 ingest = take_in(self._ledger, self._clock, content, self._settings.batch_size)
         except FileChanged:
             self._files.let_go(step.claim, "", step.now)

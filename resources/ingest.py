@@ -33,12 +33,15 @@ class ListContent:
         name: The list's name.
         source: The file's name.
         digest: Of the file's bytes and the column asked for.
+        scratch: Folder of the temporary file; the system's if None.
 
     Attributes:
         form: How the file is written, and which of its columns are not kept.
     """
 
-    def __init__(self, name: str, source: str, digest: str, form: Form) -> None:
+    def __init__(
+        self, name: str, source: str, digest: str, form: Form, scratch: Path | None = None
+    ) -> None:
         self.name = name
         self.source = source
         self.digest = digest
@@ -47,7 +50,7 @@ class ListContent:
         self.accepted = 0
         self.duplicates = 0
         self._suffixes = bundled_rules()
-        self._spool = ListSpool()
+        self._spool = ListSpool(scratch)
 
     def take(self, row: ListRow) -> None:
         """Count and keep one row: accepted, duplicate or rejected."""
@@ -109,8 +112,17 @@ class ListContent:
         self._spool.close()
 
 
-def read_list(path: Path, *, name: str | None = None, column: str | None = None) -> ListContent:
+def read_list(
+    path: Path,
+    *,
+    name: str | None = None,
+    column: str | None = None,
+    scratch: Path | None = None,
+) -> ListContent:
     """Read a file as the list `name` (the file's stem unless given); writes nothing to the ledger.
+
+    Args:
+        scratch: Folder for temporary files, made if it is missing; the system's if None.
 
     Raises:
         UsageError: the file can't be used; says what, where and what to do.
@@ -118,8 +130,8 @@ def read_list(path: Path, *, name: str | None = None, column: str | None = None)
     try:
         digest = f"{file_digest(path)}:{column or ''}"
         list_name = list_name_from(name or _stem(path))
-        reader = open_list(path, column)
-        content = ListContent(list_name, path.name, digest, reader.form)
+        reader = open_list(path, column, scratch)
+        content = ListContent(list_name, path.name, digest, reader.form, scratch)
         for row in reader:
             content.take(row)
     except (ListError, SpoolError, ValueError) as error:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pipeline_assets.commands.opening import list_names, opened
 from pipeline_assets.commands.row_files import check_output, row_file
 from pipeline_assets.commands.wording import many, print_json
+from resources.adapters import scratch
 from resources.adapters.ledger.reading import Reading
 from resources.adapters.list_reader import ListError, ListReader, open_list
 from resources.adapters.suffix_list import bundled_rules
@@ -99,7 +100,7 @@ def _export_joined(
     if output.exists() and file.exists() and output.samefile(file):
         raise UsageError(f"{output} is the list itself; give the result another name.")
     try:
-        reader = open_list(file, column)
+        reader = open_list(file, column, platform.settings.home / scratch.FOLDER)
         heading = _heading(reader)
         layout = _Layout(reader, heading)
         profiles = _Lookup(platform, name)

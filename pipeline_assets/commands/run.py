@@ -23,6 +23,7 @@ from pipeline_assets.commands.sandbox_process import (
     point_settings_at,
     sandbox_server,
 )
+from resources.adapters import scratch
 from resources.adapters.ledger.lists import IngestReport
 from resources.adapters.ledger.workers import INTERRUPTED, TERMINATED
 from resources.adapters.providers.registry import paid_providers
@@ -71,7 +72,12 @@ def run(request: Request) -> int:
     only = _phase(request.only)
     file = request.file.absolute()
     with ExitStack() as stack:
-        content = read_list(file, name=request.name, column=request.column)
+        content = read_list(
+            file,
+            name=request.name,
+            column=request.column,
+            scratch=load_settings().home / scratch.FOLDER,
+        )
         _set_up_sandbox(request, file, content, stack)
         settings = _settings(request)
         if request.dry_run:

@@ -11,12 +11,14 @@ import io
 import zlib
 from pathlib import Path
 
-from resources.adapters.list_source import PREFIX_BYTES, ListError, one_line
-
-# Lists of domains shrink to a fifth. Gzip can do a thousandth, which is a bomb or the same few rows
-# again and again; the first of it may be that small.
-MOST_TIMES_LARGER = 200
-ALWAYS_UNPACKED_BYTES = 16_000_000
+from resources.adapters.list_source import (
+    MOST_TIMES_LARGER,
+    MOST_UNPACKED_BYTES,
+    PREFIX_BYTES,
+    ListError,
+    most_unpacked_bytes,
+    one_line,
+)
 
 
 class GunzippedFile(io.RawIOBase):
@@ -50,7 +52,12 @@ class GunzippedFile(io.RawIOBase):
                 "get the file again, or unpack it and give what is in it"
             ) from error
         self._size_bytes += count
-        if self._size_bytes > max(ALWAYS_UNPACKED_BYTES, MOST_TIMES_LARGER * self._packed.tell()):
+        if self._size_bytes > MOST_UNPACKED_BYTES:
+            raise ListError(
+                f"{self._place} unpacks to more than {MOST_UNPACKED_BYTES / 1e9:.0f} GB; cut the "
+                "list into several files"
+            )
+        if self._size_bytes > most_unpacked_bytes(self._packed.tell()):
             raise ListError(
                 f"{self._place} unpacks to more than {MOST_TIMES_LARGER} times its size, as no "
                 "list does; if it is one, unpack it and give what is in it"

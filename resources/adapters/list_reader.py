@@ -131,7 +131,7 @@ class ListReader:
             yield _row(record, domain_index, names), record.cells
 
 
-def open_list(path: Path, column: str | None = None) -> ListReader:
+def open_list(path: Path, column: str | None = None, scratch: Path | None = None) -> ListReader:
     """Find out the form of a list by its beginning.
 
     Of a workbook it is the first visible sheet with a column that is named as domains are, else the
@@ -140,13 +140,14 @@ def open_list(path: Path, column: str | None = None) -> ListReader:
     Args:
         path: A file; a pipe will not do, for it is read twice.
         column: The column of the domains, in any case; found by name or looks if None.
+        scratch: Folder for temporary files, made if it is missing; the system's if None.
 
     Raises:
         ListError: The file is missing, unreadable, empty, binary, or has no column of domains.
     """
     by_looks: ListReader | None = None
     refused: _NoRowsError | None = None
-    for source in _sources(path):
+    for source in _sources(path, scratch):
         try:
             reader = _reader(source, column)
         except _NoRowsError as error:
@@ -177,7 +178,7 @@ class _NoRowsError(ListError):
     """There is nothing to read here; another sheet of the same workbook may do."""
 
 
-def _sources(path: Path) -> Iterable[Source]:
+def _sources(path: Path, scratch: Path | None) -> Iterable[Source]:
     """Return what may be the list: the file, or the visible sheets of a workbook in order."""
     prefix = _prefix(path)
     try:
@@ -190,7 +191,7 @@ def _sources(path: Path) -> Iterable[Source]:
             return [text_source(path, inner, is_packed=True)]
         for magic, module in _LIBRARIES.items():
             if prefix.startswith(magic):
-                sources: Iterable[Source] = import_module(module).sources(path)
+                sources: Iterable[Source] = import_module(module).sources(path, scratch)
                 return sources
         return [text_source(path, prefix)]
     except OSError as error:

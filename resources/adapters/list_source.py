@@ -12,6 +12,12 @@ from typing import Protocol
 
 PREFIX_BYTES = 262_144
 MAX_RECORD_CHARS = 1_000_000
+# Lists of domains shrink to a fifth. A thousandth, which is possible, is a bomb or the same few
+# rows again and again; the first of it may be that small.
+MOST_TIMES_LARGER = 200
+ALWAYS_UNPACKED_BYTES = 16_000_000
+# Twenty million rows, the most that a list may have, of five hundred bytes.
+MOST_UNPACKED_BYTES = 10_000_000_000
 
 
 class ListError(Exception):
@@ -82,6 +88,12 @@ class Source(Protocol):
 def as_text(cells: list[str]) -> str:
     """Return the text of a record whose form has none: its cells up to the last that is filled."""
     return ",".join(cells).rstrip(",")
+
+
+def most_unpacked_bytes(packed_bytes: int) -> int:
+    """What may be unpacked of so many bytes; more is a bomb, and no list."""
+    by_ratio = max(ALWAYS_UNPACKED_BYTES, MOST_TIMES_LARGER * packed_bytes)
+    return min(by_ratio, MOST_UNPACKED_BYTES)
 
 
 def one_line(error: BaseException) -> str:

@@ -1,23 +1,22 @@
 """Holds the normalised rows of a list between reading it and writing it to the ledger, on disk.
 
-A private SQLite file in the system's folder for temporary files (`TMPDIR`), which is gone from
-there as soon as it is open: whatever ends the process leaves nothing behind. It finds duplicates,
-so that a list may be longer than memory; the first row of a domain counts, and the names of the
-others are kept with it. Not here: what a row means.
+A private SQLite file (`scratch`). It finds duplicates, so that a list may be longer than memory;
+the first row of a domain counts, and the names of the others are kept with it. Not here: what a row
+means.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import tempfile
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import orjson
 
+from resources.adapters import scratch
 from resources.adapters.ledger.lists import NewMember, Rejected
 
 MOST_OTHER_NAMES = 10
@@ -53,6 +52,9 @@ class SpoolError(Exception):
 class ListSpool:
     """Rows of one list, in their order.
 
+    Args:
+        folder: Where they are kept; see `scratch.private_path`.
+
     Attributes:
         reasons: How many rows were rejected, by reason.
         close: Gives the space back; else the end of this object does.
@@ -60,9 +62,10 @@ class ListSpool:
     Raises: `SpoolError` from every call when the disk is full or fails.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self.reasons: Counter[str] = Counter()
-        self._database = _private_database()
+        self._folder = folder
+        self._database = self._private_database()
         self.close = weakref.finalize(self, self._database.close)
 
     def add(
@@ -81,7 +84,7 @@ class ListSpool:
             if name:
                 self._keep_name(domain, name)
         except sqlite3.Error as error:
-            raise _no_space(error) from error
+            raise self._no_space(error) from error
         return False
 
     def reject(self, row: Rejected) -> None:
@@ -90,7 +93,7 @@ class ListSpool:
         try:
             self._database.execute(_REJECT, (row.line, row.raw, row.reason, row.detail))
         except sqlite3.Error as error:
-            raise _no_space(error) from error
+            raise self._no_space(error) from error
 
     def _keep_name(self, domain: str, name: str) -> None:
         """A duplicate's other name is a hint: the company may be known by it."""
@@ -107,7 +110,7 @@ class ListSpool:
     def domains(self) -> Iterator[list[str]]:
         """Yield the domains in their order, in parts."""
         last = 0
-        with _told():
+        with self._told():
             while rows := self._database.execute(_DOMAINS, (last, ROWS_AT_A_TIME)).fetchall():
                 yield [domain for _, domain in rows]
                 last = rows[-1][0]
@@ -115,7 +118,7 @@ class ListSpool:
     def lacks(self, domains: Collection[str]) -> list[str]:
         """Return those of the domains that no row has."""
         query = "SELECT 1 FROM members WHERE domain = ?"
-        with _told():
+        with self._told():
             return [
                 domain
                 for domain in domains
@@ -124,7 +127,7 @@ class ListSpool:
 
     def leave_out(self, known_among: Callable[[list[str]], Collection[str]]) -> None:
         """Let `members` leave out those that somebody knows, who is asked in parts."""
-        with _told():
+        with self._told():
             self._database.execute("UPDATE members SET is_known = 0 WHERE is_known")
             for part in self.domains():
                 self._database.executemany(
@@ -134,7 +137,7 @@ class ListSpool:
 
     def members(self) -> Iterator[NewMember]:
         """Yield the first row of each domain, with the names of its duplicates."""
-        with _told():
+        with self._told():
             for row in self._database.execute(
                 "SELECT domain, line, name, country, attributes, other_names FROM members "
                 "WHERE NOT is_known ORDER BY number"
@@ -143,44 +146,39 @@ class ListSpool:
 
     def companies(self) -> Iterator[tuple[str, str | None, str | None]]:
         """Yield domain, name and country of the first row of each domain."""
-        with _told():
+        with self._told():
             yield from self._database.execute(
                 "SELECT domain, name, country FROM members ORDER BY number"
             )
 
     def rejected(self) -> Iterator[Rejected]:
         """Yield the rows without a domain."""
-        with _told():
+        with self._told():
             for row in self._database.execute(
                 "SELECT line, raw, reason, detail FROM rejected ORDER BY number"
             ):
                 yield Rejected(*row)
 
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _no_space(error) from error
-
-
-def _private_database() -> sqlite3.Connection:
-    try:
-        handle, path = tempfile.mkstemp(prefix="pipeline-list-", suffix=".db")
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            os.close(handle)
-            database = sqlite3.connect(path, isolation_level=None)
-            database.executescript(_PREPARE)
-        finally:
-            os.unlink(path)
-    except (OSError, sqlite3.Error) as error:
-        raise _no_space(error) from error
-    return database
+            yield
+        except sqlite3.Error as error:
+            raise self._no_space(error) from error
 
+    def _private_database(self) -> sqlite3.Connection:
+        try:
+            with scratch.private_path(self._folder, "pipeline-list-") as path:
+                database = sqlite3.connect(path, isolation_level=None)
+                database.executescript(_PREPARE)
+        except (OSError, sqlite3.Error) as error:
+            raise self._no_space(error) from error
+        return database
 
-def _no_space(error: Exception) -> SpoolError:
-    return SpoolError(
-        f"The rows of the list could not be kept in {tempfile.gettempdir()} while it is read "
-        f"({' '.join(str(error).split())}); free space there, or set TMPDIR to a folder with more."
-    )
+    def _no_space(self, error: Exception) -> SpoolError:
+        where = "TMPDIR" if self._folder is None else "PIPELINE_HOME"
+        return SpoolError(
+            f"The rows of the list could not be kept in {scratch.shown(self._folder)} while it is "
+            f"read ({' '.join(str(error).split())}); free space there, or set {where} to a folder "
+            "with more."
+        )

@@ -16,7 +16,7 @@ from openpyxl.styles.numbers import builtin_format_code, is_date_format, is_time
 from openpyxl.utils.datetime import MAC_EPOCH, WINDOWS_EPOCH
 
 from resources.adapters.list_source import Form, ListError, Record, as_text
-from resources.adapters.workbook_parts import MOST_SHEET_BYTES, Package
+from resources.adapters.workbook_parts import MOST_SHEET_BYTES, BrokenPartError, Package
 from resources.adapters.workbook_rows import CellFormats, SheetRows
 from resources.adapters.workbook_strings import Strings
 
@@ -37,13 +37,18 @@ class SheetSource:
         """Yield all rows that hold something; the XML has to be read whole anyway."""
         found = SheetRows(self.workbook.formats)
         for _ in self.workbook.package.feed(self.part, found, MOST_SHEET_BYTES):
-            for number, cells in found.rows:
-                yield Record(number, as_text(cells), cells)
-            found.rows.clear()
+            try:
+                for number, cells in found.taken():
+                    yield Record(number, as_text(cells), cells)
+            except BrokenPartError as error:
+                raise self.workbook.package.broken(self.part, error) from error
 
 
-def sources(path: Path) -> list[SheetSource]:
+def sources(path: Path, scratch: Path | None = None) -> list[SheetSource]:
     """Return the visible sheets of a workbook in their order.
+
+    Args:
+        scratch: Folder for its strings; the system's if None.
 
     Raises:
         ListError: It is no workbook of this kind, broken, protected by a password, or every sheet
@@ -51,7 +56,7 @@ def sources(path: Path) -> list[SheetSource]:
         OSError: It cannot be read.
     """
     _refuse_older_files(path)
-    workbook = _Workbook(Package(path))
+    workbook = _Workbook(Package(path), scratch)
     names = [name for name, state, _ in workbook.sheets if state == "visible"]
     if not names:
         raise ListError(
@@ -67,8 +72,9 @@ def sources(path: Path) -> list[SheetSource]:
 class _Workbook:
     """What the sheets of a workbook share; read when it is first needed, then kept."""
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, scratch: Path | None) -> None:
         self.package = package
+        self._scratch = scratch
         links = package.related("")
         parts = [part for kind, part in links.values() if kind == "officeDocument"]
         if not parts:
@@ -85,7 +91,7 @@ class _Workbook:
         styles = self._linked("styles")
         dates, durations = self._date_styles(styles) if styles else (set[str](), set[str]())
         return CellFormats(
-            strings=Strings(self.package, strings) if strings else None,
+            strings=Strings(self.package, strings, self._scratch) if strings else None,
             dates=dates,
             durations=durations,
             epoch=MAC_EPOCH if self._is_mac else WINDOWS_EPOCH,

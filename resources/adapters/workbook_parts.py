@@ -16,7 +16,12 @@ from typing import IO, Protocol
 from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile
 
-from resources.adapters.list_source import ListError, one_line
+from resources.adapters.list_source import (
+    MOST_TIMES_LARGER,
+    ListError,
+    most_unpacked_bytes,
+    one_line,
+)
 
 MOST_SMALL_BYTES = 32_000_000  # of the parts that describe the others
 MOST_SHEET_BYTES = 2_000_000_000
@@ -58,6 +63,7 @@ class Package:
         try:
             self._archive = ZipFile(path)
             self._sizes = {info.filename: info.file_size for info in self._archive.infolist()}
+            self._packed = {info.filename: info.compress_size for info in self._archive.infolist()}
             if any(info.flag_bits & 1 for info in self._archive.infolist()):
                 raise ListError(f"{path} is protected by a password; save it without one")
         except (BadZipFile, ValueError, NotImplementedError) as error:
@@ -87,13 +93,18 @@ class Package:
                 f"{self.path} unpacks to {size_bytes:,} bytes in {part}, more than "
                 f"{most_bytes:,}; export the list as CSV"
             )
+        if size_bytes > most_unpacked_bytes(self._packed[part]):
+            raise ListError(
+                f"{self.path} unpacks to more than {MOST_TIMES_LARGER} times its size in {part}, "
+                "as no list does; if it is one, export it as CSV"
+            )
         try:
             with self._archive.open(part) as stream:
                 yield from _parsed(stream, handler)
         except (BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise self._broken(f"{part}: {one_line(error)}") from error
+            raise self.broken(part, error) from error
         except (expat.ExpatError, BrokenPartError) as error:
-            raise self._broken(f"{part}: {one_line(error)}") from error
+            raise self.broken(part, error) from error
 
     def elements(self, part: str) -> Iterator[tuple[str, str, Attributes]]:
         """Yield (parent, name, attributes) of each element of a small part.
@@ -119,6 +130,10 @@ class Package:
                 kind_of_link = attributes.get("Type", "").rpartition("/")[2]
                 links[attributes.get("Id", "")] = (kind_of_link, place)
         return links
+
+    def broken(self, part: str, error: BaseException) -> ListError:
+        """What is said of a part that is not as Excel writes it."""
+        return self._broken(f"{part}: {one_line(error)}")
 
     def _broken(self, reason: str) -> ListError:
         return ListError(

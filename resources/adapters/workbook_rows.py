@@ -6,13 +6,13 @@ Not here: which sheet is meant, and what its columns hold.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 
 from openpyxl.utils.datetime import from_excel
 
-from resources.adapters.list_source import MAX_RECORD_CHARS
+from resources.adapters.list_source import MAX_RECORD_CHARS, MOST_UNPACKED_BYTES
 from resources.adapters.workbook_parts import (
     MOST_DEPTH,
     Attributes,
@@ -44,29 +44,70 @@ class CellFormats:
     epoch: datetime
 
 
-class SheetRows:
-    """Gathers the rows of a sheet as its XML is read; rows without any value are left out.
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """A string of the workbook, by its number."""
 
-    Attributes:
-        rows: (number as Excel shows it, cells up to the last with a value); whoever takes them
-            empties it.
-    """
+    number: int
+
+
+class SheetRows:
+    """Gathers the rows of a sheet as its XML is read."""
 
     def __init__(self, formats: CellFormats) -> None:
-        self.rows: list[tuple[int, list[str]]] = []
+        self._rows: list[tuple[int, list[str | _Reference]]] = []
         self._formats = formats
         self._places: dict[str, int] = {}
         self._depth = 0
         self._count = 0
         self._number = 0
-        self._cells: list[str] = []
+        self._cells: list[str | _Reference] = []
         self._place = -1
         self._kind = "n"
         self._style = ""
         self._pieces: list[str] = []
         self._size = 0
+        self._repeated_chars = 0
         self._is_value = False
         self._is_aid = False
+
+    def taken(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield what was gathered since the last call; rows without any value are left out.
+
+        Strings are looked up row by row: a few bytes may refer to a long one.
+
+        Yields: a row's number as Excel shows it, and its cells up to the last with a value.
+
+        Raises:
+            BrokenPartError: a string is not there, or they are too many or too long.
+        """
+        for number, found in self._rows:
+            cells = self._looked_up(number, found)
+            while cells and not cells[-1]:
+                cells.pop()
+            if cells:
+                yield number, cells
+        self._rows.clear()
+
+    def _looked_up(self, row: int, found: Sequence[str | _Reference]) -> list[str]:
+        strings, cells, size = self._formats.strings, [], 0
+        for cell in found:
+            if isinstance(cell, _Reference):
+                if strings is None:
+                    raise BrokenPartError("its cells refer to strings, and it has none")
+                text = strings[cell.number]
+                self._repeated_chars += len(text)
+            else:
+                text = cell
+            size += len(text)
+            if size > MAX_RECORD_CHARS:
+                raise _too_long(row)
+            cells.append(text)
+        if self._repeated_chars > MOST_UNPACKED_BYTES:
+            raise BrokenPartError(
+                f"it repeats its strings to more than {MOST_UNPACKED_BYTES / 1e9:.0f} GB"
+            )
+        return cells
 
     def begin(self, name: str, attributes: Attributes) -> None:
         self._depth += 1
@@ -86,9 +127,7 @@ class SheetRows:
             self._pieces.append(text)
             self._size += len(text)
             if self._size > MAX_RECORD_CHARS:
-                raise BrokenPartError(
-                    f"row {self._number} has more than {MAX_RECORD_CHARS:,} characters"
-                )
+                raise _too_long(self._number)
 
     def end(self, name: str) -> None:
         self._depth -= 1
@@ -101,7 +140,7 @@ class SheetRows:
                 self._put(value)
         elif name == "row":
             if self._cells:
-                self.rows.append((self._number, self._cells))
+                self._rows.append((self._number, self._cells))
                 self._cells = []
         elif name == "rPh":
             self._is_aid = False
@@ -139,20 +178,18 @@ class SheetRows:
             self._places[letters] = place
         return place
 
-    def _put(self, value: str) -> None:
+    def _put(self, value: str | _Reference) -> None:
         missing = self._place - len(self._cells)
         if missing < 0:
             self._cells[self._place] = value
-        elif value:
+        elif value != "":
             self._cells.extend([""] * missing)
             self._cells.append(value)
 
-    def _value(self, text: str) -> str:
+    def _value(self, text: str) -> str | _Reference:
         match self._kind:
             case "s":
-                if self._formats.strings is None:
-                    raise BrokenPartError("its cells refer to strings, and it has none")
-                return self._formats.strings[_whole(text)]
+                return _Reference(_whole(text))
             case "n":
                 return self._date(text) if self._style in self._formats.dates else _number(text)
             case "b":
@@ -170,6 +207,10 @@ class SheetRows:
             is_day = found.time() == time()
             return found.date().isoformat() if is_day else found.isoformat(" ", "seconds")
         return found.isoformat("seconds") if isinstance(found, time) else str(found)
+
+
+def _too_long(row: int) -> BrokenPartError:
+    return BrokenPartError(f"row {row} has more than {MAX_RECORD_CHARS:,} characters")
 
 
 def _whole(text: str) -> int:

@@ -5,10 +5,14 @@ A list of a million companies has two million of them.
 
 from __future__ import annotations
 
-import mmap
-import tempfile
+import os
+import struct
 from array import array
+from pathlib import Path
+from typing import BinaryIO
 
+from resources.adapters.list_source import MAX_RECORD_CHARS
+from resources.adapters.scratch import private_path
 from resources.adapters.workbook_parts import (
     MOST_DEPTH,
     Attributes,
@@ -20,29 +24,35 @@ from resources.adapters.workbook_parts import (
 MOST_STRINGS_BYTES = 1_000_000_000
 MOST_STRINGS = 20_000_000
 _WRITTEN_AT_ONCE_BYTES = 1_000_000
+_PLACES = struct.Struct("=2Q")
+_PLACE_BYTES = 8
 
 
 class Strings:
-    """All strings of a workbook, in a temporary file that ends with this object.
+    """All strings of a workbook, in temporary files that end with this object.
+
+    Read by calls, not mapped into memory: there a gigabyte of them would count as ours.
+
+    Args:
+        folder: Where they are kept; see `scratch.private_path`.
 
     Raises:
         ListError: The part is too large or broken.
         OSError: There is no space for them.
     """
 
-    def __init__(self, package: Package, part: str) -> None:
-        self._ends = array("Q", [0])
-        self._file = tempfile.TemporaryFile(prefix="pipeline-strings-")  # noqa: SIM115
+    def __init__(self, package: Package, part: str, folder: Path | None = None) -> None:
+        self._texts = _private_file(folder)
+        self._ends = _private_file(folder)
+        self._ends.write(bytes(_PLACE_BYTES))
+        self._end = self._count = 0
         taken = _Taken()
         for _ in package.feed(part, taken, MOST_STRINGS_BYTES):
             if taken.size_bytes >= _WRITTEN_AT_ONCE_BYTES:
                 self._keep(taken)
         self._keep(taken)
-        self._file.flush()
-        is_empty = self._ends[-1] == 0
-        self._bytes = (
-            b"" if is_empty else mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        )
+        self._texts.flush()
+        self._ends.flush()
 
     def __getitem__(self, number: int) -> str:
         """Return a string by its number.
@@ -50,17 +60,26 @@ class Strings:
         Raises:
             BrokenPartError: There is none of that number.
         """
-        if not 0 <= number < len(self._ends) - 1:
+        if not 0 <= number < self._count:
             raise BrokenPartError(f"a cell refers to string {number}, which is not there")
-        return self._bytes[self._ends[number] : self._ends[number + 1]].decode()
+        places = os.pread(self._ends.fileno(), _PLACES.size, number * _PLACE_BYTES)
+        start, end = _PLACES.unpack(places)
+        return os.pread(self._texts.fileno(), end - start, start).decode()
 
     def _keep(self, taken: _Taken) -> None:
-        end = self._ends[-1]
+        ends = array("Q")
         for text in taken.strings:
-            end += len(text)
-            self._ends.append(end)
-        self._file.writelines(taken.strings)
+            self._end += len(text)
+            ends.append(self._end)
+        self._count += len(ends)
+        self._ends.write(ends.tobytes())
+        self._texts.writelines(taken.strings)
         taken.forget()
+
+
+def _private_file(folder: Path | None) -> BinaryIO:
+    with private_path(folder, "pipeline-strings-") as path:
+        return open(path, "w+b")  # open for as long as the strings are
 
 
 class _Taken:
@@ -71,6 +90,7 @@ class _Taken:
         self.size_bytes = 0
         self._count = 0
         self._pieces: list[str] = []
+        self._chars = 0
         self._is_text = False
         self._is_aid = False
         self._depth = 0
@@ -95,6 +115,7 @@ class _Taken:
         elif name == "si":
             text = unescaped("".join(self._pieces)).encode()
             self._pieces.clear()
+            self._chars = 0
             self.strings.append(text)
             # A number that tells where it lies is kept of each, of an empty one too.
             self.size_bytes += len(text) + 8
@@ -107,3 +128,6 @@ class _Taken:
     def text(self, text: str) -> None:
         if self._is_text:
             self._pieces.append(text)
+            self._chars += len(text)
+            if self._chars > MAX_RECORD_CHARS:
+                raise BrokenPartError(f"a string has more than {MAX_RECORD_CHARS:,} characters")

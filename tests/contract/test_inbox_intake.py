@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Barrier, Thread
@@ -15,6 +14,7 @@ import pytest
 
 from resources.adapters.ledger.inbox import CLAIM_S, InboxFiles
 from resources.adapters.ledger.ledger import Ledger
+from resources.adapters.scratch import FOLDER
 from resources.core.config import Settings, load_settings
 from resources.core.inbox import (
     FETCH_AGAIN_S,
@@ -442,17 +442,16 @@ def test_a_file_that_cannot_be_read_is_not_blamed_and_tried_again(desk: Desk) ->
     _whole_once(desk)
 
 
-def test_a_disk_of_ours_that_fails_is_not_blamed_on_the_file(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows lie in the folder for temporary files while a list is read; here there is none."""
+def test_a_disk_of_ours_that_fails_is_not_blamed_on_the_file(desk: Desk) -> None:
+    """Rows lie in a folder of the home while a list is read; here it cannot be made."""
     desk.inbox.drop("three.csv", THREE)
     desk.look()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    in_the_way = desk.settings.home / FOLDER
+    in_the_way.write_text("")
     report = desk.look()
     assert (report.taken, report.set_aside) == ([], [])
     assert "could not be kept" in report.note
-    monkeypatch.setattr(tempfile, "tempdir", None)
+    in_the_way.unlink()
     assert desk.look().troubles == report.troubles
     desk.look(after_s=FETCH_AGAIN_S)
     _whole_once(desk)

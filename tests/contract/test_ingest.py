@@ -239,6 +239,21 @@ def test_a_full_disk_while_a_list_is_read_is_said_in_one_sentence(tmp_path: Path
     assert "set TMPDIR" in said
 
 
+def test_a_temporary_file_lies_where_it_is_said_and_leaves_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "scratch"
+    with closing(read_list(_list(tmp_path, _rows(5)), scratch=folder)) as content:
+        assert content.accepted == 5
+        assert not (tmp_path / "home").exists()
+
+
+def test_a_full_disk_of_the_home_is_said_with_what_to_set(tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    with small_disk(full, 2_000), pytest.raises(UsageError) as raised:
+        read_list(_list(tmp_path, _rows(200_000)), scratch=full / "scratch")
+    assert f"could not be kept in {full / 'scratch'} while it is read" in str(raised.value)
+    assert "set PIPELINE_HOME" in str(raised.value)
+
+
 def test_memory_does_not_grow_with_the_list() -> None:
     """In a process of its own, by the kernel's count: 80,000 rows in memory would be 80 MB."""
     peaks = []
