@@ -31,6 +31,7 @@ HEADERS = {
     "Accept-Language": "en,*;q=0.5",
     "Accept-Encoding": "gzip, deflate",
 }
+ROBOTS_TAG = "x-robots-tag"
 MayAsk = Callable[[str], Awaitable[float]]
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CHUNK_BYTES = 65_536
@@ -39,7 +40,8 @@ _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]+(%[a-z0-9]+)?", re.IGNORECASE
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: status, the URL after redirects, headers (lower-case) and the whole body."""
+    """What came back: status, the URL after redirects, headers (lower-case; several `x-robots-tag`
+    one to a line) and the whole body."""
 
     status: int
     url: str
@@ -141,12 +143,20 @@ class Fetcher:
         async with self._session.get(
             wire, headers=HEADERS, allow_redirects=False, auto_decompress=False
         ) as answer:
-            headers = {name.lower(): value for name, value in answer.headers.items()}
+            headers = _headers(answer)
             _raise_for_status(answer.status, headers, url, self._clock.now())
             if answer.status in _REDIRECTS and "location" in headers:
                 return Response(answer.status, url, headers, b"")
             body = await _read(answer, url, self._settings.max_body_bytes, cut_at)
         return Response(answer.status, url, headers, body)
+
+
+def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    if ROBOTS_TAG in headers:
+        # Each may be about another robot, so they are kept apart; no other header is read twice.
+        headers[ROBOTS_TAG] = "\n".join(answer.headers.getall(ROBOTS_TAG))
+    return headers
 
 
 async def _read(answer: aiohttp.ClientResponse, url: str, most: int, cut_at: int | None) -> bytes:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from resources.adapters.extraction_pool import Extracted, ExtractionPool
-from resources.adapters.fetcher import Fetcher, Response
+from resources.adapters.fetcher import ROBOTS_TAG, Fetcher, Response
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.ledger.pages import PageRow
@@ -27,6 +27,7 @@ from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.models import DomainTask, Phase, Settled, State
 from resources.core.ports import Clock
+from resources.core.robots_directives import Directives, directives_of
 
 CODE_VERSION = "1"
 HOME = "home"
@@ -38,6 +39,7 @@ _TRY_NEXT_FORM = {
     FailureKind.TLS_CERTIFICATE,
     FailureKind.NO_SUCH_HOST,
 }
+_NOINDEX = "the site asks that what it says is not kept: noindex"
 _NOT_TRIED = {FailureKind.BREAKER_OPEN, FailureKind.LIMITER}
 
 
@@ -45,6 +47,7 @@ _NOT_TRIED = {FailureKind.BREAKER_OPEN, FailureKind.LIMITER}
 class _Visited:
     row: PageRow
     page: Extracted
+    said: Directives
 
 
 class SiteVisit:
@@ -113,7 +116,7 @@ class SiteVisit:
     ) -> tuple[list[_Visited], list[dict[str, Any]]]:
         room = asyncio.Semaphore(self._settings.connections_per_host)
         failed: list[dict[str, Any]] = []
-        choices = home.page.choices
+        choices = home.page.choices if home.said.is_followed else []
 
         async def visit(url: str, kind: str) -> _Visited | None:
             async with room:
@@ -140,12 +143,13 @@ class SiteVisit:
             for one in visits:
                 one.cancel()
             await asyncio.gather(*visits, return_exceptions=True)
-        visited = [v for v in found if v is not None and v.row.status < HTTPStatus.BAD_REQUEST]
+        had = [v for v in found if v is not None]
         failed += [
-            {"url": v.row.url, "role": v.row.role, "kind": f"http_{v.row.status}"}
-            for v in found
-            if v is not None and v.row.status >= HTTPStatus.BAD_REQUEST
+            {"url": v.row.url, "role": v.row.role, "kind": kind}
+            for v in had
+            if (kind := _why_left_out(v)) is not None
         ]
+        visited = [v for v in had if _why_left_out(v) is None]
         return _without_copies(home, visited), sorted(failed, key=lambda item: item["url"])
 
     async def _page(
@@ -155,10 +159,17 @@ class SiteVisit:
         if row is not None:
             body = self._store.read_body(row.body_hash) if row.body_hash else b""
             if body is not None:
-                return _Visited(row, await self._extract(body, row, task))
+                page = await self._extract(body, row, task)
+                return _Visited(row, page, directives_of((), page.page.get("robots")))
         response = await self._fetcher.fetch(url, may_ask=self._may_ask)
-        row = await self._keep(task.domain, url, role, response)
-        return _Visited(row, await self._extract(response.body, row, task))
+        headers = response.headers.get(ROBOTS_TAG, "").split("\n")
+        said = directives_of(headers)
+        if not said.is_indexed and response.status < HTTPStatus.BAD_REQUEST:
+            raise CallError(Failure(FailureKind.ROBOTS, f"{_NOINDEX} (X-Robots-Tag)", url))
+        # Of a header the row knows nothing: what it says about links must be read again.
+        row = await self._keep(task.domain, url, role, response, is_kept=said.is_followed)
+        page = await self._extract(response.body, row, task)
+        return _Visited(row, page, directives_of(headers, page.page.get("robots")))
 
     async def _may_ask(self, url: str) -> float:
         rules = await self._robots.rules(url)
@@ -166,7 +177,9 @@ class SiteVisit:
             raise CallError(Failure(FailureKind.ROBOTS, "robots.txt does not allow this page", url))
         return rules.crawl_delay_s
 
-    async def _keep(self, domain: str, url: str, role: str, response: Response) -> PageRow:
+    async def _keep(
+        self, domain: str, url: str, role: str, response: Response, *, is_kept: bool
+    ) -> PageRow:
         # Hashing, compressing and syncing would hold up all other sites' fetches.
         digest = await asyncio.to_thread(self._store.save_body, response.body)
         row = PageRow(
@@ -180,7 +193,8 @@ class SiteVisit:
             size_bytes=len(response.body),
             fetched_at=self._clock.now(),
         )
-        await self._commits.commit(lambda: self._ledger.pages.save(row), is_progress=True)
+        if is_kept:
+            await self._commits.commit(lambda: self._ledger.pages.save(row), is_progress=True)
         return row
 
     async def _extract(self, body: bytes, row: PageRow, task: DomainTask) -> Extracted:
@@ -220,7 +234,16 @@ def _refusal_of(home: _Visited) -> Settled | None:
         return _without(
             State.REFUSED, FailureKind.UNSUPPORTED_CONTENT, f"The home page is no HTML ({kind})."
         )
+    if not home.said.is_indexed:
+        return _without(State.REFUSED, FailureKind.ROBOTS, f"Of the home page, {_NOINDEX}.")
     return None
+
+
+def _why_left_out(visited: _Visited) -> str | None:
+    """Why a page that was fetched is no part of the result, if it is none."""
+    if visited.row.status >= HTTPStatus.BAD_REQUEST:
+        return f"http_{visited.row.status}"
+    return None if visited.said.is_indexed else FailureKind.ROBOTS
 
 
 def _without(state: State, kind: FailureKind, reason: str) -> Settled:

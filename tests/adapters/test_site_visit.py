@@ -197,6 +197,49 @@ def test_a_page_that_robots_forbid_is_left_out_and_said_so(tmp_path: Path) -> No
     assert len(content["pages"]) == 3
 
 
+NOINDEX = b"<html><head><meta name=robots content=noindex><title>T</title></head>About us"
+
+
+@pytest.mark.parametrize("step", [reply(NOINDEX), reply(b"<p>x", x_robots_tag="noindex")])
+def test_a_page_that_asks_not_to_be_kept_is_left_out_and_said_so(
+    tmp_path: Path, step: Step
+) -> None:
+    content = _content(_attempt(tmp_path, {**SITE, "/about": step}))
+    assert [(item["url"], item["kind"]) for item in content["failed"]] == [
+        ("https://acme.example/about", "robots")
+    ]
+    assert "About" not in [page["page"]["title"] for page in content["pages"]]
+
+
+@pytest.mark.parametrize("step", [reply(NOINDEX), reply(HOME, x_robots_tag="pipeline: none")])
+def test_a_home_page_that_asks_not_to_be_kept_is_refused(tmp_path: Path, step: Step) -> None:
+    outcome = _attempt(tmp_path, {**SITE, "/": step})
+    assert outcome.kind is FailureKind.ROBOTS
+    assert "noindex" in (outcome.reason if isinstance(outcome, Settled) else outcome.message)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        reply(HOME.replace(b"<title>", b"<meta name=robots content=nofollow><title>")),
+        reply(HOME, x_robots_tag="nofollow"),
+    ],
+)
+def test_links_that_are_not_to_be_followed_are_not(tmp_path: Path, step: Step) -> None:
+    async def play(visits: _Visits) -> list[str]:
+        for _ in range(2):  # the second time from what was kept
+            content = _content(await (await visits.visit()).attempt(TASK))
+            assert [page["page"]["title"] for page in content["pages"]] == ["Acme"]
+        return sorted(visits.server.paths)
+
+    assert set(_in(tmp_path, {**SITE, "/": step}, play)) <= {"/", "/robots.txt", "/sitemap.xml"}
+
+
+def test_what_is_said_to_another_robot_changes_nothing(tmp_path: Path) -> None:
+    script = {**SITE, "/": reply(HOME, x_robots_tag="otherbot: noindex, nofollow")}
+    assert len(_content(_attempt(tmp_path, script))["pages"]) == 4
+
+
 @pytest.mark.parametrize(
     ("step", "kind"),
     [

@@ -22,6 +22,8 @@ _MAX_NODE_CHARS: Final = 3_000_000
 _MAX_SCRIPT_CHARS: Final = 1_000_000
 _MAX_CONTACT_LINKS: Final = 200
 _MAX_HREFS: Final = 5_000
+_ROBOTS_NAMES: Final = frozenset(("robots", "pipeline"))
+"""All robots, and us by the name that `core/robots_rules` says."""
 _LOGO: Final = re.compile(r"logo|brand", re.I)
 
 
@@ -35,6 +37,7 @@ class Document:
     html_lang: str | None = None
     canonical: str | None = None
     meta: dict[str, str] = field(default_factory=dict)
+    robots: list[str] = field(default_factory=list)
     headings: list[str] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     mailto: list[str] = field(default_factory=list)
@@ -123,6 +126,10 @@ def _read_meta(document: Document, attributes: dict[str, str | None]) -> None:
     content = attributes.get("content")
     if name and content and len(document.meta) < 200:
         document.meta.setdefault(name.strip().lower()[:100], squeeze(content, 2_000))
+    # Of several, each counts: another one later on may forbid what the first one allows.
+    is_for_robots = name is not None and name.strip().lower() in _ROBOTS_NAMES
+    if is_for_robots and content and len(document.robots) < 20:
+        document.robots.append(squeeze(content, 200))
 
 
 def _read_image(document: Document, attributes: dict[str, str | None]) -> None:

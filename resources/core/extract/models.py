@@ -56,7 +56,8 @@ class ScrapedPage:
 
     `jsonld` and `microdata` hold organisations only, each as the flat JSON-LD object that was
     found (for microdata, the same shape built from its properties). `company_name_candidates`
-    are (name, evidence) pairs, best first; `company_name` is the first of them.
+    are (name, evidence) pairs, best first; `company_name` is the first of them. `robots` is what
+    the page's robots meta tags say, by comma; see `core/robots_directives`.
     """
 
     url: str
@@ -80,6 +81,7 @@ class ScrapedPage:
     links: tuple[Link, ...] = ()
     is_html: bool = True
     charset: str = "utf-8"
+    robots: str | None = None
 
 
 def squeeze(text: str, limit: int = 500) -> str:

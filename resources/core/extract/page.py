@@ -69,6 +69,7 @@ def extract_page(
         registration=find_registration(document.full_text),
         links=tuple(document.links),
         charset=charset,
+        robots=", ".join(document.robots) or None,
     )
 
 

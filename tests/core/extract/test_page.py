@@ -184,3 +184,20 @@ def test_hostile_pages_are_survived(body):
     page = extract_page(body, URL, "text/html")
     assert page.is_html
     assert len(page.text) <= 200_000
+
+
+@pytest.mark.parametrize(
+    ("head", "robots"),
+    [
+        (b"", None),
+        (b"<meta name=robots content='noindex, nofollow'>", "noindex, nofollow"),
+        (b"<meta name=ROBOTS content=all><meta name=robots content=noindex>", "all, noindex"),
+        (b"<meta name=pipeline content=none>", "none"),
+        (b"<meta name=otherbot content=noindex>", None),
+        (b"<meta name=robots content=''>", None),
+    ],
+)
+def test_what_a_page_says_to_robots_is_read(head: bytes, robots: str | None):
+    page = extract_page(b"<html><head>" + head + b"<title>Acme</title></head><p>x", URL)
+    assert page.robots == robots
+    assert from_json(to_json(page)) == page
