@@ -447,6 +447,7 @@ def test_a_disk_of_ours_that_fails_is_not_blamed_on_the_file(desk: Desk) -> None
     desk.inbox.drop("three.csv", THREE)
     desk.look()
     in_the_way = desk.settings.home / FOLDER
+    in_the_way.parent.mkdir()
     in_the_way.write_text("")
     report = desk.look()
     assert (report.taken, report.set_aside) == ([], [])
