@@ -14,6 +14,7 @@ import pytest
 from tests.support.outgoing_calls import Found, in_product, in_source
 
 CONNECTOR = "resources.adapters.connector"
+WIRE = "resources.adapters.wire_limits"
 GATE = "resources.adapters.call_gate"
 PROVIDERS = "resources.adapters.providers"
 COMMANDS = "pipeline_assets.commands"
@@ -36,7 +37,8 @@ ALLOWED: Mapping[tuple[str, str, str], str] = {
     ("resources.phase_run", "_gate", f"{GATE}.CallGate"): "the one gate",
     (f"{PROVIDERS}.registry", "", f"{GATE}.CallGate"): "a type",
     (CONNECTOR, "guarded_session", "aiohttp.ClientSession"): THE_GUARD,
-    (CONNECTOR, "guarded_session", "aiohttp.TCPConnector"): THE_GUARD,
+    (CONNECTOR, "guarded_session", f"{WIRE}.BoundedConnector"): THE_GUARD,
+    (WIRE, "BoundedConnector", "aiohttp.TCPConnector"): THE_GUARD,
     (CONNECTOR, "guarded_session.checked_socket", "socket.socket"): THE_GUARD,
     (CONNECTOR, "guarded_client.send", ".request"): THE_GUARD,
     (CONNECTOR, "_split", "socket.gethostbyname"): "resolves our own setting `connect_to`",

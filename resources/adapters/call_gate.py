@@ -129,6 +129,11 @@ class CallGate:
         again. Epoch seconds, of the latest; 0.0 where none waits for long."""
         return self._waits.until()
 
+    def passes_at_once(self, endpoint: Endpoint) -> bool:
+        """Take the turn of a call that nothing holds up. Returns whether it has; nothing is taken
+        where it would have to wait, or be the probe."""
+        return not self.is_paused(endpoint) and self.paces.take_turn_at_once(endpoint)
+
     async def admit(self, endpoint: Endpoint, until: float) -> float | None:
         """Pass the breaker, or raise.
 
@@ -163,6 +168,17 @@ class CallGate:
         """Whether the breaker lets nothing through but a probe."""
         breaker = self.breakers.of(endpoint)
         return breaker is not None and breaker.status is not Status.CLOSED
+
+    def succeeded_at_once(self, permit: Permit, latency_s: float) -> bool:
+        """Count a call that brought an answer and no complaint, in memory. Returns whether that
+        was all there was to do; nothing is counted where it was not."""
+        if permit.is_probe or permit.failure is not None:
+            return False
+        if permit.limit_headers and wait_until_reset(permit.limit_headers, self._clock.now()):
+            return False
+        self.breakers.succeeded(permit.endpoint)
+        self.paces.end_turn(permit.endpoint, latency_s, is_good=True)
+        return True
 
     async def succeeded(self, permit: Permit, latency_s: float) -> None:
         """The call brought an answer; one that complains is heard all the same."""
@@ -286,6 +302,17 @@ class _Call:
     async def __aenter__(self) -> Permit:
         gate, endpoint = self._gate, self._endpoint
         gate.check_refreshing()
+        # Most calls need not wait for anything.
+        probe_until = None if gate.passes_at_once(endpoint) else await self._wait_to_pass()
+        self._permit = Permit(endpoint, probe_until)
+        self._holding = holding(self._permit)
+        self._holding.__enter__()
+        self._began_at = gate.now()
+        return self._permit
+
+    async def _wait_to_pass(self) -> float | None:
+        """Pass breaker and pace, or raise. Returns: until when the call is the probe, if it is."""
+        gate, endpoint = self._gate, self._endpoint
         until = gate.now() + self._patience_s
         while True:
             probe_until = await gate.admit(endpoint, until)
@@ -295,14 +322,9 @@ class _Call:
                 await asyncio.shield(gate.give_probe_back(endpoint, probe_until))
                 raise
             if probe_until is not None or not gate.is_paused(endpoint):
-                break
+                return probe_until
             # The breaker has opened while this call waited for its turn.
             gate.paces.end_turn(endpoint, 0.0, is_good=False)
-        self._permit = Permit(endpoint, probe_until)
-        self._holding = holding(self._permit)
-        self._holding.__enter__()
-        self._began_at = gate.now()
-        return self._permit
 
     async def __aexit__(
         self,
@@ -314,6 +336,8 @@ class _Call:
         latency_s = max(0.0, self._gate.now() - self._began_at)
         is_given_up = isinstance(error, LeaseLost) or not isinstance(error, Exception)
         if error is None and not self._permit.is_unused:
+            if self._gate.succeeded_at_once(self._permit, latency_s):
+                return
             await asyncio.shield(self._gate.succeeded(self._permit, latency_s))
         elif error is None or is_given_up:
             await asyncio.shield(self._gate.given_up(self._permit, latency_s))

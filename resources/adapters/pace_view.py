@@ -52,6 +52,11 @@ class PaceView:
         """Give everything back, at the end."""
         self._paces.leave(self._worker_id)
 
+    def take_turn_at_once(self, endpoint: Endpoint) -> bool:
+        """Let a provider's call begin now, if it may. Returns whether it does."""
+        pacer = self._providers.get(endpoint.key)
+        return pacer is not None and pacer.enter_at_once()
+
     async def take_turn(self, endpoint: Endpoint, until: float, crawl_delay_s: float) -> None:
         """Wait until the call may begin, or raise."""
         if endpoint.limits is not None:

@@ -41,6 +41,13 @@ class ProviderPacer:
         self._begun_since = 0
         self.not_before = 0.0
 
+    def enter_at_once(self) -> bool:
+        """Take this call's turn if it need not wait for it. Returns whether it has."""
+        if self._waiting or not self._may_begin():
+            return False
+        self._begin()
+        return True
+
     async def enter(self, until: float) -> None:
         """Wait for this call's turn; whoever came first goes first.
 
@@ -55,9 +62,7 @@ class ProviderPacer:
             async with self._line:
                 while not self._may_begin():
                     await self._wait(await self._seconds_to_wait(), until)
-                self._tokens -= 1
-                self._in_flight += 1
-                self._begun_since += 1
+                self._begin()
         finally:
             self._waiting -= 1
 
@@ -77,6 +82,11 @@ class ProviderPacer:
                 grant = await self._draw(self._in_flight, 0, 0)
                 self._slots = grant.slots
                 self._drawn_at = self._clock.now() if self._slots else float("-inf")
+
+    def _begin(self) -> None:
+        self._tokens -= 1
+        self._in_flight += 1
+        self._begun_since += 1
 
     def _may_begin(self) -> bool:
         now = self._clock.now()

@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 from resources.adapters.call_gate import CallGate
 from resources.adapters.calling import call_with_retries
@@ -61,16 +62,40 @@ class _Asked:
     """One domain's question, and who waits for the answer.
 
     Args:
-        waiters: How many wait; with none left the question is not sent.
+        waiters: Those who wait; with none left the question is not sent.
         is_sent: Whether a call with it has been sent.
+        is_answered: Whether those who waited have been told.
         missed_at: When no answer for it was kept, epoch seconds.
     """
 
     query: CompanyQuery
-    future: asyncio.Future[RawAnswer | Failure]
-    waiters: int = 0
+    waiters: list[asyncio.Future[RawAnswer | Failure]] = field(default_factory=list)
     is_sent: bool = False
+    is_answered: bool = False
     missed_at: float = 0.0
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits who was not told yet."""
+        return bool(self.waiters) and not self.is_answered
+
+    def tell(self, answer: RawAnswer | Failure) -> None:
+        """Give everybody the answer."""
+        self.is_answered = True
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(answer)
+
+    def spoil(self, error: Exception) -> None:
+        """Raise an error for everybody who was not told yet."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    def cancel(self) -> None:
+        """Let nobody wait any more."""
+        for waiter in self.waiters:
+            waiter.cancel()
 
 
 class ProviderGateway:
@@ -102,12 +127,14 @@ class ProviderGateway:
         self._waiting: dict[str, _Asked] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sending: set[asyncio.Task[None]] = set()
+        # Those of them that make a call just now.
+        self._sending: set[asyncio.Task[Any]] = set()
+        self._endpoints: dict[str, Endpoint] = {}
         self._closed: Failure | None = None
         self._is_closing = False
         self._calls_under_way = 0
         self._calls_ended = 0
-        self._call_ended = asyncio.Condition()
+        self._call_ended = asyncio.Event()
 
     async def answer(self, query: CompanyQuery) -> RawAnswer | Failure:
         """The provider's answer for one domain, kept or new; or why there was none in time."""
@@ -116,17 +143,19 @@ class ProviderGateway:
         loop = asyncio.get_running_loop()
         asked = self._arrived.get(query.domain) or self._waiting.get(query.domain)
         if asked is None:
-            asked = _Asked(query, loop.create_future())
+            asked = _Asked(query)
             if not self._arrived:
                 # Domains come in groups: one look-up serves all that came in the same moment.
                 loop.call_soon(self._take_in)
             self._arrived[query.domain] = asked
-        asked.waiters += 1
+        waiter: asyncio.Future[RawAnswer | Failure] = loop.create_future()
+        asked.waiters.append(waiter)
+        timer = loop.call_later(self._policy.patience_s, self._lose_patience, asked, waiter)
         try:
-            await asyncio.wait({asked.future}, timeout=self._policy.patience_s)
+            return await waiter
         finally:
-            asked.waiters -= 1
-        return asked.future.result() if asked.future.done() else self._too_late(asked)
+            timer.cancel()
+            asked.waiters.remove(waiter)
 
     async def close(self) -> None:
         """Send nothing more, and stop.
@@ -138,13 +167,17 @@ class ProviderGateway:
         if self._timer is not None:
             self._timer.cancel()
         for asked in (*self._arrived.values(), *self._waiting.values()):
-            asked.future.cancel()
+            asked.cancel()
         if self._sending:
             await asyncio.wait(self._sending, timeout=self._policy.closing_s)
         left = [*self._tasks, *self._sending]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+    def _lose_patience(self, asked: _Asked, waiter: asyncio.Future[RawAnswer | Failure]) -> None:
+        if not waiter.done():
+            waiter.set_result(self._too_late(asked))
 
     def _too_late(self, asked: _Asked) -> Failure:
         """What a domain is told that has waited long enough.
@@ -206,11 +239,11 @@ class ProviderGateway:
             await work
         except asyncio.CancelledError:
             for one in asked:
-                one.future.cancel()
+                one.cancel()
             raise
         except Exception as error:  # noqa: BLE001  # handed on to everybody who waits for it
-            for one in _wanted(asked):
-                one.future.set_exception(error)
+            for one in asked:
+                one.spoil(error)
 
     async def _give_kept(self, asked: Sequence[_Asked]) -> list[_Asked]:
         """Give the answers that are kept. Returns what has none."""
@@ -238,8 +271,7 @@ class ProviderGateway:
             answer = answers.get(one.query.domain) or self._left_out(one.query.domain)
             if isinstance(answer, Failure) and RULES[answer.kind].needs_person:
                 self._closed = answer
-            if not one.future.done():
-                one.future.set_result(answer)
+            one.tell(answer)
 
     async def _ask(self, asked: Sequence[_Asked]) -> None:
         """Ask within the budget, which is used up to its last credit.
@@ -255,6 +287,8 @@ class ProviderGateway:
             await self._call(endpoint, asked)
 
         async def may_retry() -> bool:
+            if self._is_closing:
+                return False
             return endpoint is None or await self._gate.breakers.take_retry(endpoint)
 
         while self._closed is None:
@@ -286,7 +320,11 @@ class ProviderGateway:
 
     async def _endpoint(self, asked: Sequence[_Asked]) -> Endpoint:
         key = await self.provider.endpoint([one.query for one in asked])
-        return Endpoint(key, provider=self.provider.name, limits=self._policy.limits)
+        endpoint = self._endpoints.get(key)
+        if endpoint is None:
+            endpoint = Endpoint(key, provider=self.provider.name, limits=self._policy.limits)
+            self._endpoints[key] = endpoint
+        return endpoint
 
     def _give_failure(self, asked: Sequence[_Asked], failure: Failure) -> None:
         """Tell everybody the same. A pause of a provider that nobody can do without is for all."""
@@ -299,19 +337,18 @@ class ProviderGateway:
         self._give(asked, {one.query.domain: failure for one in asked})
 
     async def _one_has_ended_since(self, ended: int) -> None:
-        async with self._call_ended:
-            await self._call_ended.wait_for(lambda: ended != self._calls_ended)
+        while ended == self._calls_ended:
+            self._call_ended.clear()
+            await self._call_ended.wait()
 
     async def _call(self, endpoint: Endpoint, asked: Sequence[_Asked]) -> None:
-        """One call, as a task of its own: whoever gives up waiting does not stop it."""
+        """One call; at the end of all it gets a moment to bring its answer."""
         if self._is_closing:
             raise CallError(self._cancelled())
-        sending = asyncio.get_running_loop().create_task(self._pass_gate(endpoint, asked))
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
-        await asyncio.shield(sending)
-
-    async def _pass_gate(self, endpoint: Endpoint, asked: Sequence[_Asked]) -> None:
+        # Whoever waits for an answer is another task: giving up there stops nothing here.
+        task = asyncio.current_task()
+        assert task is not None
+        self._sending.add(task)
         tried: list[_Asked] = []
         try:
             await self._ask_within(endpoint, asked, tried)
@@ -320,6 +357,8 @@ class ProviderGateway:
                 raise
             # The others were not asked: they are told what the breaker says next.
             self._give_failure(tried, error.failure)
+        finally:
+            self._sending.discard(task)
 
     async def _ask_within(
         self, endpoint: Endpoint, asked: Sequence[_Asked], tried: list[_Asked]
@@ -344,14 +383,14 @@ class ProviderGateway:
             try:
                 answers = await self._send(new, call_id, wanted)
             except BaseException:
-                await self._one_ended()
+                self._one_ended()
                 raise
             permit.failure = _complaint_in(answers)
         # The next call may begin while this one's answer is being written.
         try:
             await self._finish(new, call_id, answers)
         finally:
-            await self._one_ended()
+            self._one_ended()
         self._give(wanted, answers)
 
     def _new_call(self, asked: Sequence[_Asked]) -> NewCall:
@@ -397,11 +436,10 @@ class ProviderGateway:
         else:
             await self._commits.commit_one_of(calls.record_many, (new, ended), is_progress=True)
 
-    async def _one_ended(self) -> None:
+    def _one_ended(self) -> None:
         self._calls_under_way -= 1
         self._calls_ended += 1
-        async with self._call_ended:
-            self._call_ended.notify_all()
+        self._call_ended.set()
 
 
 def _complaint_in(answers: Mapping[str, RawAnswer | Failure]) -> Failure | None:
@@ -416,4 +454,4 @@ def _complaint_in(answers: Mapping[str, RawAnswer | Failure]) -> Failure | None:
 
 def _wanted(asked: Sequence[_Asked]) -> list[_Asked]:
     """What still has no answer and somebody who waits for one."""
-    return [one for one in asked if one.waiters and not one.future.done()]
+    return [one for one in asked if one.is_wanted]

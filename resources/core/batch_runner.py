@@ -78,6 +78,8 @@ class BatchRunner:
         self._notices = notices
         self._waits_until = waits_until
         self._in_hand: dict[asyncio.Task[None], DomainTask] = {}
+        self._ended: list[asyncio.Task[None]] = []
+        self._has_ended = asyncio.Event()
         self._started_at = 0.0
         self._times = PassTimes(limits, {}, 0.0)
         # Domains finished here by batch, and the batches to look at because of them.
@@ -105,6 +107,7 @@ class BatchRunner:
         open_batches = {key: tallies[key] for key in batch_keys if tallies[key].open}
         reason = BROKEN_OFF
         beats = asyncio.ensure_future(self._beat())
+        beats.add_done_callback(lambda _: self._has_ended.set())
         try:
             self._total = sum(tally.open for tally in open_batches.values())
             async for event in self._work_through(open_batches, beats):
@@ -139,8 +142,9 @@ class BatchRunner:
             self._is_under_way.set()
             for notice in self._news():
                 yield notice
-            for key in self._worked_off(claimable, open_batches):
-                tally = (await self._queue.tallies([key]))[key]
+            worked_off = self._worked_off(claimable, open_batches)
+            tallies = await self._queue.tallies(worked_off) if worked_off else {}
+            for key, tally in tallies.items():
                 # What is left to refresh may still come, as domains that are worked on alone do;
                 # a batch is reported once, so it then waits for the end of the pass.
                 if tally.open == 0:
@@ -209,8 +213,13 @@ class BatchRunner:
 
     def _begin(self, task: DomainTask) -> None:
         self._times.take(task.batch_key, self._clock.now())
-        running = asyncio.ensure_future(self._attempt(task))
+        running = asyncio.create_task(self._attempt(task))
         self._in_hand[running] = task
+        running.add_done_callback(self._note_end)
+
+    def _note_end(self, running: asyncio.Task[None]) -> None:
+        self._ended.append(running)
+        self._has_ended.set()
 
     def _may_begin(self, batch_keys: Sequence[str]) -> list[str]:
         """Those of the batches of which more may be begun now."""
@@ -218,7 +227,7 @@ class BatchRunner:
         self._stopped_by = self._stopped_by or self._times.pass_is_over(now)
         if self._stopped_by is not None:
             return []
-        return [key for key in batch_keys if not self._times.is_over(key, now)]
+        return self._times.not_over(batch_keys, now)
 
     async def _attempt(self, task: DomainTask) -> None:
         # The claim itself may have taken so long that the time is over.
@@ -249,13 +258,13 @@ class BatchRunner:
 
     async def _next_finished(self, beats: asyncio.Future[None]) -> None:
         """Wait for domains to finish."""
-        done, _ = await asyncio.wait({beats, *self._in_hand}, return_when=asyncio.FIRST_COMPLETED)
-        if beats in done:
+        await self._has_ended.wait()
+        self._has_ended.clear()
+        if beats.done():
             beats.result()
-        for running in done:
-            if running is beats:
-                continue
-            task = self._in_hand.pop(running)  # type: ignore[call-overload]
+        ended, self._ended = self._ended, []
+        for running in ended:
+            task = self._in_hand.pop(running)
             self._times.let_go(task.batch_key, self._clock.now())
             self._finished[task.batch_key] += 1
             self._touched.add(task.batch_key)
@@ -266,10 +275,8 @@ class BatchRunner:
         in_hand = {task.batch_key for task in self._in_hand.values()}
         done = [
             key
-            for key in open_batches
-            if key in self._touched
-            and key not in in_hand
-            and (key not in claimable or self._finished[key] >= open_batches[key].open)
+            for key in sorted(self._touched - in_hand)
+            if self._finished[key] >= open_batches[key].open or key not in claimable
         ]
         self._touched.difference_update(done)
         return done

@@ -109,6 +109,7 @@ class MustWait:
 
 
 Step = Ask | Finished | MustWait
+_NOT_ASKED: Final = NotAsked()
 
 
 def next_step(
@@ -128,7 +129,7 @@ def next_step(
     spent: Failure | None = None
     has_match = False
     for link in chain:
-        answer = answers.get(link.name, NotAsked())
+        answer = answers.get(link.name, _NOT_ASKED)
         match answer:
             case Matched():
                 has_match = True

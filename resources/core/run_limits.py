@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resources.core.errors import Failure, FailureKind
@@ -77,6 +77,10 @@ class PassTimes:
         self._used_s: defaultdict[str, float] = defaultdict(float)
         self._over: set[str] = set()
         self._told: set[str] = set()
+        limit_s = limits.domain_timeout_s
+        message = f"the limit of {limit_s:g} s for one domain was reached (domain_timeout)"
+        failure = Failure(FailureKind.TIMEOUT, message)
+        self._of_a_domain = Allowance(limit_s, failure, is_of_batch=False)
 
     def take(self, batch_key: str, now: float) -> None:
         """A domain of the batch is in hand."""
@@ -96,8 +100,7 @@ class PassTimes:
         if left_s < domain_s:
             message = f"{self._batch_limit(batch_key)} with this domain in hand"
             return Allowance(left_s, Failure(FailureKind.TIMEOUT, message), is_of_batch=True)
-        message = f"the limit of {domain_s:g} s for one domain was reached (domain_timeout)"
-        return Allowance(domain_s, Failure(FailureKind.TIMEOUT, message), is_of_batch=False)
+        return self._of_a_domain
 
     def refusal(self, batch_key: str, now: float) -> Failure | None:
         """Why no domain of the batch may be begun any more, or None when it may."""
@@ -121,6 +124,15 @@ class PassTimes:
         if self._left_s(batch_key, now) <= 0.0:
             self._over.add(batch_key)
         return batch_key in self._over
+
+    def not_over(self, batch_keys: Sequence[str], now: float) -> list[str]:
+        """Those of the batches whose time is not used up."""
+        # What was never in hand has used nothing of it.
+        return [
+            key
+            for key in batch_keys
+            if not (key in self._since or key in self._used_s) or not self.is_over(key, now)
+        ]
 
     def end_batch(self, batch_key: str) -> None:
         """A domain was cut off at the batch's limit: whatever the clock says, nothing more of it

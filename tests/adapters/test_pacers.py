@@ -117,7 +117,9 @@ class Process:
         patience_s: float = PATIENCE_S,
     ) -> None:
         await asyncio.sleep(after_s)
-        await self.pacer.enter(self.clock.now() + patience_s)
+        # As the gate does it.
+        if not self.pacer.enter_at_once():
+            await self.pacer.enter(self.clock.now() + patience_s)
         other = self._other
         other.in_flight += 1
         other.most_in_flight = max(other.most_in_flight, other.in_flight)

@@ -42,6 +42,7 @@ NAMES = """
     pyarrow.csv.read_csv pyarrow.csv.open_csv pyarrow.json.read_json pyarrow.feather.read_table
     importlib.import_module __import__ eval exec
     resources.adapters.connector.guarded_session resources.adapters.connector.guarded_client
+    resources.adapters.wire_limits.BoundedConnector
     resources.adapters.permit.Permit resources.adapters.permit.holding
     resources.adapters.call_gate.CallGate
 """.split()
