@@ -96,12 +96,15 @@ class Runs:
         return [run.run_id for run in self._dead()]
 
     def reap(self) -> list[str]:
-        """Report runs whose process is certainly gone as failed. Returns their ids."""
+        """Report runs whose process is certainly gone: as failed, or as cancelled where a person
+        had asked for that. Returns their ids."""
         dead = self._dead()
         for run in dead:
-            self._instance.report_run_failed(
-                run, "The process that worked on this run is gone; what it finished is kept."
-            )
+            reason = "The process that worked on this run is gone; what it finished is kept."
+            if run.status is DagsterRunStatus.CANCELING:
+                self._instance.report_run_canceled(run, reason)
+            else:
+                self._instance.report_run_failed(run, reason)
         return [run.run_id for run in dead]
 
     def _dead(self) -> list[DagsterRun]:

@@ -6,7 +6,7 @@ Which troubles there are is here; when a message goes out, and how many, is in `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from resources.alerts import tell
 from resources.core.alerting import ALL_TOPICS, Topic, Trouble
@@ -21,18 +21,30 @@ from resources.platform import Platform
 _LOCAL = (FailureKind.LOCAL_NETWORK, FailureKind.STORE)
 
 
-def tell_of(platform: Platform, healing: Healing, repaired: Sequence[str]) -> list[str]:
+def tell_of(platform: Platform, healing: Healing, faults: Mapping[str, str]) -> list[str]:
     """Send what is new or over. Returns what kept a message from going out, in words.
 
     Args:
-        repaired: Runs that were closed, a sentence each.
+        faults: What could not be looked after, by its name; a sentence each.
     """
-    events = [Trouble(Topic.RUN_REPAIRED, sentence[:80], sentence) for sentence in repaired]
     troubles = [*_of_batches(healing), *_of_breakers(platform)]
+    troubles += [Trouble(Topic.NOT_LOOKED_AFTER, what, words) for what, words in faults.items()]
     now = platform.clock.now()
     # Silence is for another process to notice: whoever ticks is not silent.
     about = ALL_TOPICS - {Topic.SILENT}
-    return tell(platform.ledger, platform.settings, troubles, events, now, about=about)
+    return tell(platform.ledger, platform.settings, troubles, [], now, about=about)
+
+
+def tell_of_closed_runs(platform: Platform) -> list[str]:
+    """Send at once what was written down of runs that were closed (`note_closed_run`)."""
+    now = platform.clock.now()
+    return tell(platform.ledger, platform.settings, [], [], now, about=())
+
+
+def note_closed_run(platform: Platform, run_id: str, reason: str, now: float) -> None:
+    """Write down that a dead or stuck run was closed; whoever tells next tells it, once."""
+    event = Trouble(Topic.RUN_REPAIRED, run_id, f"run {run_id}: {reason}")
+    platform.ledger.alerts.happened(event, now)
 
 
 def _of_batches(healing: Healing) -> list[Trouble]:

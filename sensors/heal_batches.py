@@ -14,16 +14,18 @@ from dagster import (
 )
 
 from pipeline_assets.jobs import ALL as JOBS
-from resources import troubles
 from resources.core.config import Settings, load_settings
 from resources.platform import Platform
+from sensors.faults import Faults
 from sensors.reconciler import (
     DIRECTORY_JOB,
+    Reconciliation,
     begin,
     directory_tags,
     job_of,
     reconcile,
     tags_of,
+    tell,
 )
 from sensors.run_repair import process_began_at
 
@@ -55,9 +57,10 @@ def build_heal_batches(settings: Settings) -> SensorDefinition:
                 NAME, settings.heal_interval, found.sentence, platform.clock.now()
             )
             context.log.info(found.sentence)
-            for problem in troubles.tell_of(platform, found.healing, found.repaired_sentences):
-                context.log.warning(problem)
+            for fault in found.faults:
+                context.log.error(fault.stack)
             if is_advice or not (found.healing.plans or found.healing.is_directory_due):
+                _tell(context, platform, found)
                 yield SkipReason(found.sentence)
                 return
             begin(platform, found, found.healing.plans)
@@ -72,5 +75,17 @@ def build_heal_batches(settings: Settings) -> SensorDefinition:
                     job_name=DIRECTORY_JOB,
                     tags=dict(directory_tags(platform)),
                 )
+            # Dagster takes the runs up as soon as this returns; a slow channel has a limit of time.
+            _tell(context, platform, found)
 
     return heal_batches
+
+
+def _tell(context: SensorEvaluationContext, platform: Platform, found: Reconciliation) -> None:
+    """What goes wrong here must not keep the runs from being asked for."""
+    faults = Faults()
+    with faults.apart("alerts"):
+        for problem in tell(platform, found):
+            context.log.warning(problem)
+    for fault in faults.found:
+        context.log.error(fault.stack)

@@ -14,12 +14,14 @@ from dagster import DagsterInstance
 from pipeline_assets.jobs import JOB_OF
 from pipeline_assets.partitions import RANGE_END, RANGE_START
 from pipeline_assets.recording import DUE_ONLY_TAG, REASON_TAG, SCOPE_TAG
+from resources import troubles
 from resources.core.models import FETCHING, Phase
 from resources.core.recovery import Action, RunPlan, decide_directory
 from resources.healing import Healer, Healing, Key
 from resources.platform import Platform
 from sensors.dagster_state import DagsterState
 from sensors.directory_runs import VERSION_TAG, directory_runs
+from sensors.faults import Fault, Faults
 from sensors.mending import mend
 from sensors.run_endings import note_endings
 from sensors.run_repair import Repaired, repair_runs
@@ -40,12 +42,14 @@ class Reconciliation:
         mended: Partitions whose record was put right.
         repaired: Runs that were ended or reported.
         is_advice: Whether nothing was done, and nothing is to be begun.
+        faults: What could not be looked after.
     """
 
     healing: Healing
     mended: Sequence[Key]
     repaired: Sequence[Repaired]
     is_advice: bool
+    faults: Sequence[Fault] = ()
 
     @property
     def sentence(self) -> str:
@@ -68,6 +72,8 @@ class Reconciliation:
         closed = sum(one.is_done or self.is_advice for one in self.repaired)
         if closed:
             parts.append(f"{closed} dead or stuck runs {verb} closed")
+        if self.faults:
+            parts.append(f"{len(self.faults)} could not be looked after")
         if self.healing.is_directory_due:
             parts.append("the directory is due")
         elif self.healing.directory_waits_for:
@@ -97,7 +103,7 @@ def reconcile(
         server_began_at: As for `repair_runs`.
     """
     now = platform.clock.now()
-    state = DagsterState(instance)
+    state, faults = DagsterState(instance), Faults()
     if not is_advice:
         _add_partitions(platform, state)
     repaired = repair_runs(
@@ -105,10 +111,11 @@ def reconcile(
         platform,
         state.under_way(),
         now,
+        faults,
         is_advice=is_advice,
         server_began_at=server_began_at,
     )
-    note_endings(state, platform, now)
+    note_endings(state, platform, now, faults)
     # Advice tells what follows once they are closed.
     over = {*dead, *(one.run_id for one in repaired)} if is_advice else set(dead)
     healing = Healer(platform).look(state.seen(without=over), now)
@@ -121,8 +128,14 @@ def reconcile(
             directory_waits_for=verdict.reason,
             is_directory_given_up=verdict.is_given_up,
         )
-    mended = [] if is_advice else mend(instance, platform, healing.mends)
-    return Reconciliation(healing, mended, repaired, is_advice)
+    mended = [] if is_advice else mend(instance, platform, healing.mends, faults)
+    return Reconciliation(healing, mended, repaired, is_advice, faults.found)
+
+
+def tell(platform: Platform, found: Reconciliation) -> list[str]:
+    """Tell people what it found. Returns what kept a message from going out, in words."""
+    faults = {fault.what: fault.sentence for fault in found.faults}
+    return troubles.tell_of(platform, found.healing, faults)
 
 
 def _add_partitions(platform: Platform, state: DagsterState) -> None:

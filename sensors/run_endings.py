@@ -22,6 +22,7 @@ from pipeline_assets.recording import is_automatic
 from resources.core.run_recovery import RunEnding
 from resources.platform import Platform
 from sensors.dagster_state import DagsterState, RunTarget
+from sensors.faults import Faults
 
 ENDED = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 WATERMARK = "run_endings_seen_until"
@@ -37,15 +38,20 @@ _OF_LIMIT = "Canceling due to exceeding"
 _OF_DEATH = ("exited unexpectedly", "was interrupted", "crashed", "died", "is gone")
 
 
-def note_endings(state: DagsterState, platform: Platform, now: float) -> int:
-    """Note how all runs ended that ended since the last look. Returns how many were new."""
+def note_endings(state: DagsterState, platform: Platform, now: float, faults: Faults) -> int:
+    """Note how all runs ended that ended since the last look. Returns how many were new.
+
+    Args:
+        faults: Takes the runs on which that fails; they are looked at again the next time.
+    """
     since = platform.ledger.watermarks.get(WATERMARK)
     ended, new = _ended_since(state.instance, platform, max(0.0, since - OVERLAP_S))
-    note_runs(state, platform, new, now)
+    left = note_runs(state, platform, new, now, faults)
     if ended:
-        newest = max(record.update_timestamp.timestamp() for record in ended)
-        platform.ledger.watermarks.set(WATERMARK, newest)
-    return len(new)
+        seen_until = max(record.update_timestamp.timestamp() for record in ended)
+        left_from = [record.update_timestamp.timestamp() for record in left]
+        platform.ledger.watermarks.set(WATERMARK, min([seen_until, *left_from]))
+    return len(new) - len(left)
 
 
 def _ended_since(
@@ -69,14 +75,26 @@ def _ended_since(
 
 
 def note_runs(
-    state: DagsterState, platform: Platform, records: Iterable[RunRecord], now: float
-) -> None:
-    """Note how these runs ended, each once, and let or hold their batches."""
+    state: DagsterState,
+    platform: Platform,
+    records: Iterable[RunRecord],
+    now: float,
+    faults: Faults,
+) -> list[RunRecord]:
+    """Note how these runs ended, each once, and let or hold their batches. Returns those on which
+    that fails."""
+    left: list[RunRecord] = []
     for record in records:
-        run = record.dagster_run
-        ending, reason = how_it_ended(state.instance, platform, run)
-        ended_at = record.end_time or record.update_timestamp.timestamp()
-        note(platform, state.target_of(run), ending, reason, now, ended_at=ended_at)
+        run, failed = record.dagster_run, len(faults.found)
+        with faults.apart(f"run {run.run_id}"):
+            ending, reason = how_it_ended(state.instance, platform, run)
+            ended_at = record.end_time or record.update_timestamp.timestamp()
+            if ending is RunEnding.CANCELLED_BY_USER:
+                # A person decided then; what is wanted anew while it still ends is not held.
+                ended_at = _cancelling_since(state.instance, run.run_id) or ended_at
+            note(platform, state.target_of(run), ending, reason, now, ended_at=ended_at)
+        left += [record] * (len(faults.found) - failed)
+    return left
 
 
 def note(
@@ -138,6 +156,12 @@ def is_over_its_limit(instance: DagsterInstance, run: DagsterRun) -> bool:
         _OF_LIMIT in message
         for message in _messages(instance, run.run_id, {DagsterEventType.RUN_CANCELING})
     )
+
+
+def _cancelling_since(instance: DagsterInstance, run_id: str) -> float | None:
+    """When a run was told to end, epoch seconds; None where it never was."""
+    told = instance.get_records_for_run(run_id, of_type={DagsterEventType.RUN_CANCELING}).records
+    return told[0].timestamp if told else None
 
 
 def _messages(

@@ -13,6 +13,7 @@ from dagster import (
 from resources.core.config import load_settings
 from resources.platform import Platform
 from sensors.dagster_state import DagsterState
+from sensors.faults import Faults
 from sensors.run_endings import note_runs
 
 
@@ -20,7 +21,12 @@ def _note(context: RunStatusSensorContext) -> None:
     with Platform.opened(load_settings()) as platform:
         record = context.instance.get_run_record_by_id(context.dagster_run.run_id)
         if record is not None:
-            note_runs(DagsterState(context.instance), platform, [record], platform.clock.now())
+            # One that fails must not keep the others from being noted; heal_batches tells of it.
+            faults = Faults()
+            now = platform.clock.now()
+            note_runs(DagsterState(context.instance), platform, [record], now, faults)
+            for fault in faults.found:
+                context.log.error(fault.stack)
 
 
 def _build(name: str, status: DagsterRunStatus, description: str) -> SensorDefinition:

@@ -13,7 +13,9 @@ from dagster import (
 from pipeline_assets.jobs import take_in
 from resources.core.config import Settings, load_settings
 from resources.platform import Platform
+from resources.troubles import tell_of_closed_runs
 from sensors.dagster_state import DagsterState
+from sensors.faults import Faults
 from sensors.run_repair import process_began_at, repair_runs
 
 NAME = "stuck_runs"
@@ -39,12 +41,13 @@ def build_stuck_runs(settings: Settings) -> SensorDefinition:
         with Platform.opened(load_settings()) as platform:
             is_advice = not platform.settings.enable_auto_recovery
             targets = DagsterState(context.instance).under_way()
-            now = platform.clock.now()
+            now, faults = platform.clock.now(), Faults()
             found = repair_runs(
                 context.instance,
                 platform,
                 targets,
                 now,
+                faults,
                 is_advice=is_advice,
                 server_began_at=process_began_at(),
             )
@@ -53,7 +56,11 @@ def build_stuck_runs(settings: Settings) -> SensorDefinition:
             said = f"{len(targets)} runs are under way; {closed} {verb} closed"
             for one in found:
                 context.log.warning(f"run {one.run_id}: {one.verdict.reason}")
+            for fault in faults.found:
+                context.log.error(fault.stack)
             platform.ledger.ticks.note(NAME, interval_s(settings), said, now)
+            for problem in tell_of_closed_runs(platform):
+                context.log.warning(problem)
             return SkipReason(said)
 
     return stuck_runs

@@ -76,6 +76,10 @@ _WORDS: Mapping[Topic, _Words] = MappingProxyType(
             "our own side is in trouble",
             "`pipeline doctor` checks network, database and disk; work goes on by itself after.",
         ),
+        Topic.NOT_LOOKED_AFTER: _Words(
+            "healing itself fails on something",
+            "the log of the newest heal_batches tick has the stack trace; all others are healed.",
+        ),
         Topic.RUN_REPAIRED: _Words(
             "{} dead or stuck runs were closed",
             "nothing: their batches are run again by themselves. `pipeline status` shows them.",

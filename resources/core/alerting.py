@@ -34,6 +34,8 @@ class Topic(StrEnum):
     """A sensor or the daemon has not ticked."""
     LOCAL_TROUBLE = "local_trouble"
     """Our own network, database or store is away for long."""
+    NOT_LOOKED_AFTER = "not_looked_after"
+    """A batch or a run that healing itself fails on."""
     RUN_REPAIRED = "run_repaired"
     LIST_SET_ASIDE = "list_set_aside"
 

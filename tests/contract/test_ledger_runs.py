@@ -160,6 +160,15 @@ def test_how_a_run_ended_is_noted_once(ledger: Ledger, second: Ledger) -> None:
     assert ledger.runs.endings(0.0) == [EndedRun("run-1", RunEnding.STUCK, "It stood still.", NOW)]
 
 
+def test_an_ending_that_was_withdrawn_can_be_noted_anew(ledger: Ledger) -> None:
+    for run_id in ("run-1", "run-2"):
+        ledger.runs.note_ending(run_id, RunEnding.STUCK, "It stood still.", NOW)
+    ledger.runs.withdraw_ending("run-1")
+    ledger.runs.withdraw_ending("run-3")
+    assert ledger.runs.known_endings(["run-1", "run-2"]) == {"run-2"}
+    assert ledger.runs.note_ending("run-1", RunEnding.FAILED, "It failed.", NOW)
+
+
 def test_endings_are_told_from_a_time_on_oldest_first(ledger: Ledger) -> None:
     for number, ending in enumerate(RunEnding):
         ledger.runs.note_ending(f"run-{number}", ending, "", NOW + (3 * number) % 7)

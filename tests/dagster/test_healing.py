@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ from resources.troubles import tell_of
 from sensors.dagster_state import DagsterState
 from sensors.directory_runs import VERSION_TAG
 from sensors.heal_batches import NAME, build_heal_batches
-from sensors.reconciler import REPAIRS_TAG
+from sensors.reconciler import REPAIRS_TAG, tell
 from tests.support.healing import (
     ENRICHMENT,
     FETCHING,
@@ -331,7 +332,7 @@ def test_three_runs_that_bring_nothing_are_enough_and_people_are_told_once(
     home.ask(home.keys[:2])
     assert [_fail_one(home) for _ in range(5)] == [True] * MOST_FRUITLESS_RUNS + [False] * 2
     for _ in range(2):
-        tell_of(home.platform, home.look().healing, [])
+        tell_of(home.platform, home.look().healing, {})
     assert [row.topic for row in home.alerts()] == [Topic.NO_PROGRESS]
     assert set(home.actions().values()) == {Action.GIVEN_UP}
 
@@ -397,7 +398,7 @@ def test_a_worker_that_dies_with_its_domains_in_hand_each_time_cools_down_and_is
         home.set_work(home.keys[:1], deaths=number)
         home.instance.report_run_failed(run, "Run process exited unexpectedly.")
         found = home.look()
-        tell_of(home.platform, found.healing, [])
+        tell_of(home.platform, found.healing, {})
         assert bool(home.alerts()) == (number == MOST_DEATHS)
     (verdict,) = found.healing.verdicts.values()
     assert (verdict.action, verdict.deaths) == (Action.WAIT, MOST_DEATHS)
@@ -405,7 +406,7 @@ def test_a_worker_that_dies_with_its_domains_in_hand_each_time_cools_down_and_is
     home.clock.advance(COOL_DOWN_S + 1)
     assert len(home.tick()) == 1
     home.settle(home.keys[:1])
-    tell_of(home.platform, home.look().healing, [])
+    tell_of(home.platform, home.look().healing, {})
     assert [row.over_at is None for row in home.alerts()] == [False]
 
 
@@ -413,7 +414,7 @@ def test_runs_that_are_stopped_each_time_are_given_up_as_well(home: HealingHome)
     home.ask(home.keys[:1])
     home.wait_for(home.keys[:1], "cancelled")
     assert [_fail_one(home) for _ in range(5)] == [True] * MOST_FRUITLESS_RUNS + [False] * 2
-    tell_of(home.platform, home.look().healing, [])
+    tell_of(home.platform, home.look().healing, {})
     assert [row.topic for row in home.alerts()] == [Topic.NO_PROGRESS]
 
 
@@ -430,7 +431,7 @@ def test_what_is_tried_for_ever_is_told_of_once(home: HealingHome, kind: str, to
     home.wait_for(home.keys[:1], kind)
     for _ in range(MOST_FRUITLESS_RUNS + 2):
         assert _fail_one(home)
-        tell_of(home.platform, home.look().healing, [])
+        tell_of(home.platform, home.look().healing, {})
     assert [row.topic for row in home.alerts()] == [topic]
 
 
@@ -528,7 +529,7 @@ def test_a_directory_that_cannot_be_written_is_given_up_and_told_of_once(home: H
             home.instance.report_run_failed(run, "Steps failed.")
     assert asked == MOST_FRUITLESS_RUNS
     for _ in range(2):
-        tell_of(home.platform, home.look().healing, [])
+        tell_of(home.platform, home.look().healing, {})
     assert [(row.topic, row.subject) for row in home.alerts()] == [(Topic.NO_PROGRESS, DIRECTORY)]
 
 
@@ -577,6 +578,29 @@ def test_what_is_settled_is_put_right_in_dagster_without_a_run(
     assert {"dagster/data_version", "dagster/code_version"} <= set(tags)
     again = home.look()
     assert (again.mended, [p for p in again.healing.plans if p.phase is SCRAPING]) == ([], [])
+
+
+def test_a_batch_whose_record_cannot_be_put_right_keeps_no_other_one_from_it(
+    home: HealingHome,
+) -> None:
+    home.ask(home.keys[:3])
+    home.settle(home.keys[:3])
+    in_the_way = home.platform.store.root / PAGES / f"{home.keys[1]}.parquet" / "not a file"
+    in_the_way.mkdir(parents=True)
+    found = home.look()
+    assert sorted(found.mended) == [(SCRAPING, home.keys[0]), (SCRAPING, home.keys[2])]
+    (fault,) = found.faults
+    assert home.keys[1] in fault.sentence
+    assert "1 could not be looked after" in found.sentence
+    for _ in range(2):
+        tell(home.platform, found)
+    assert [(row.topic, row.subject) for row in home.alerts()] == [
+        (Topic.NOT_LOOKED_AFTER, f"{home.keys[1]} in {SCRAPING}")
+    ]
+    shutil.rmtree(in_the_way.parent)
+    home.clock.advance(60)
+    tell(home.platform, home.look())
+    assert [row.over_at is None for row in home.alerts()] == [False]
 
 
 def test_partitions_that_dagster_does_not_know_are_added_first(home: HealingHome) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from resources.core.recovery import Action
 from resources.core.run_recovery import RunEnding
 from sensors import run_endings
 from sensors.dagster_state import DagsterState
+from sensors.faults import Faults
 from sensors.run_endings import note_endings
 from tests.support.healing import FETCHING, PROFILES, SCRAPING, HealingHome, healing_home
 
@@ -140,6 +142,14 @@ def test_a_cancel_that_is_noticed_after_the_retry_holds_nothing(home: HealingHom
     assert home.actions()[home.keys[0]] is Action.RUN
 
 
+def test_a_retry_while_the_cancelled_run_still_ends_counts(home: HealingHome) -> None:
+    run = home.run(home.keys[:1])
+    home.instance.report_run_canceling(run)
+    home.ledger.requests.release([(SCRAPING, home.keys[0])], now=time.time())
+    home.instance.report_run_canceled(run)
+    assert home.actions()[home.keys[0]] is Action.RUN
+
+
 def test_a_cancel_after_the_retry_holds(home: HealingHome) -> None:
     run = home.run(home.keys[:1])
     before = home.clock.now() - 60
@@ -181,8 +191,8 @@ def test_cancelled_profiles_are_held_too_until_they_are_released(home: HealingHo
 def test_an_end_is_noted_once(home: HealingHome) -> None:
     _terminate(home, home.run(home.keys[:1]))
     state = DagsterState(home.instance)
-    assert note_endings(state, home.platform, home.clock.now()) == 1
-    assert note_endings(state, home.platform, home.clock.now()) == 0
+    assert note_endings(state, home.platform, home.clock.now(), Faults()) == 1
+    assert note_endings(state, home.platform, home.clock.now(), Faults()) == 0
 
 
 class _LedgerThatCannotHold:
@@ -202,8 +212,9 @@ class _LedgerThatCannotHold:
 def test_a_crash_while_an_end_is_noted_leaves_it_to_be_noted_again(home: HealingHome) -> None:
     _terminate(home, home.run(home.keys[:1]))
     broken = replace(home.platform, ledger=_LedgerThatCannotHold(home.ledger))  # type: ignore[arg-type]
-    with pytest.raises(OSError, match="dies here"):
-        note_endings(DagsterState(home.instance), broken, home.clock.now())
+    state, now, faults = DagsterState(home.instance), home.clock.now(), Faults()
+    assert note_endings(state, broken, now, faults) == 0
+    assert ["it dies here" in fault.sentence for fault in faults.found] == [True]
     assert home.endings() == {}
     assert home.actions()[home.keys[0]] is Action.HELD
 
@@ -215,7 +226,7 @@ def test_more_ends_at_one_time_than_are_looked_at_are_all_noted(
     for _ in range(7):
         _terminate(home, home.run(home.keys[:1]))
     state = DagsterState(home.instance)
-    noted = [note_endings(state, home.platform, home.clock.now()) for _ in range(5)]
+    noted = [note_endings(state, home.platform, home.clock.now(), Faults()) for _ in range(5)]
     assert sum(noted) == 7
     assert noted[-1] == 0
 

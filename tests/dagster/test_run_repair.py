@@ -27,12 +27,16 @@ from resources.adapters.ledger.process_identity import (
     process_started,
 )
 from resources.adapters.ledger.schema import run_processes, workers
+from resources.core.config import load_settings
 from resources.core.recovery import Action
 from resources.core.run_recovery import CANCEL_S, DAGSTERS_OWN_S, START_S, RunEnding
 from sensors import run_repair
 from sensors.dagster_state import DagsterState
+from sensors.faults import Faults
 from sensors.run_repair import Repaired, process_began_at, repair_runs
+from sensors.stuck_runs import build_stuck_runs
 from tests.support.healing import SCRAPING, HealingHome, healing_home
+from tests.support.webhook import webhook
 
 STUCK_S = 1_800.0
 SLEEPER = "import sys, time; print('up', flush=True); time.sleep(600)"
@@ -79,12 +83,14 @@ def _worker(home: HealingHome, run: DagsterRun, who: ProcessIdentity, **values: 
     return worker
 
 
-def _repair(home: HealingHome, **values: Any) -> list[Repaired]:
+def _repair(home: HealingHome, faults: Faults | None = None, **values: Any) -> list[Repaired]:
+    faults = faults or Faults()
     return repair_runs(
         home.instance,
         home.platform,
         DagsterState(home.instance).under_way(),
         home.clock.now(),
+        faults,
         **{"is_advice": False, **values},
     )
 
@@ -396,6 +402,8 @@ class CaringLauncher(RunLauncher):
     def __init__(self, status: WorkerStatus) -> None:
         self.status = status
         self.ended: list[str] = []
+        self.obeys = True
+        self.breaks_on = ""
         super().__init__()
 
     @property
@@ -403,12 +411,16 @@ class CaringLauncher(RunLauncher):
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        if run.run_id == self.breaks_on:
+            raise RuntimeError("no answer from the cluster")
         return CheckRunHealthResult(self.status)
 
     def launch_run(self, context: Any) -> None:
         raise NotImplementedError
 
     def terminate(self, run_id: str) -> bool:
+        if not self.obeys:
+            return False
         run = self._instance.get_run_by_id(run_id)
         assert run is not None
         self._instance.report_run_canceling(run)
@@ -465,6 +477,84 @@ def test_a_command_of_which_the_launcher_knows_nothing_is_left_alone(home: Heali
         assert process.poll() is None
         assert launcher.ended == []
     assert home.status_of(run) is DagsterRunStatus.STARTED
+
+
+def test_a_cancel_after_a_worker_could_not_be_ended_holds(home: HealingHome) -> None:
+    run = home.run(home.keys[:1])
+    home.clock.advance(STUCK_S + 60)
+    with _launcher(home, WorkerStatus.RUNNING) as launcher:
+        launcher.obeys = False
+        assert [one.is_done for one in _repair(home)] == [False]
+    assert home.endings() == {}
+    home.instance.report_run_canceling(run)
+    home.instance.report_run_canceled(run)
+    assert home.actions() == {home.keys[0]: Action.HELD}
+    assert home.endings() == {run.run_id: RunEnding.CANCELLED_BY_USER}
+
+
+def test_a_cancel_that_we_carry_out_holds_whatever_was_noted_before(home: HealingHome) -> None:
+    """As when the machine died between the note that a run is stuck and the end of its worker."""
+    run = _cancelling(home)
+    home.ledger.runs.note_ending(run.run_id, RunEnding.STUCK, "stuck", home.clock.now())
+    _register(home, run, GONE)
+    _wait(home)
+    assert _repair(home)[0].is_done
+    assert home.actions() == {home.keys[0]: Action.HELD}
+
+
+# -- what is told ---------------------------------------------------------------------------------
+
+
+def test_each_run_that_was_closed_is_told_of_once_whoever_closed_it(home: HealingHome) -> None:
+    runs = [home.run([key]) for key in home.keys[:3]]
+    for run in runs:
+        _register(home, run, GONE)
+    _wait(home)
+    home.sensor_tick(build_stuck_runs(load_settings()))
+    assert home.alerts() == []  # by the day's real time they have only just begun
+    assert len(_repair(home)) == len(runs)
+    for _ in range(2):
+        home.look()
+        home.sensor_tick(build_stuck_runs(load_settings()))
+    told = {row.subject: row.sentence for row in home.alerts()}
+    assert set(told) == {run.run_id for run in runs}
+    assert len(home.alerts()) == len(runs)
+    assert all("is gone; what it finished is kept" in sentence for sentence in told.values())
+
+
+def test_a_stuck_run_is_told_of_to_the_channels(
+    home: HealingHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = home.run(home.keys[:1])
+    with webhook() as taker, sleeper() as (_, who):
+        monkeypatch.setenv("PIPELINE_ALERT_URLS", taker.url())
+        _register(home, run, who)
+        home.clock.advance(STUCK_S + 60)
+        assert _repair(home)[0].is_done
+        for _ in range(2):
+            home.sensor_tick(build_stuck_runs(load_settings()))
+    assert [title.rpartition(": ")[2] for title in taker.titles] == [
+        "a dead or stuck run was closed"
+    ]
+
+
+# -- what fails -----------------------------------------------------------------------------------
+
+
+def test_a_run_that_cannot_be_looked_after_does_not_keep_the_others_from_it(
+    home: HealingHome,
+) -> None:
+    runs = [home.run([key]) for key in home.keys[:3]]
+    home.clock.advance(STUCK_S + 60)
+    faults = Faults()
+    with _launcher(home, WorkerStatus.NOT_FOUND) as launcher:
+        launcher.breaks_on = runs[1].run_id
+        done = _repair(home, faults)
+    assert {one.run_id for one in done} == {runs[0].run_id, runs[2].run_id}
+    (fault,) = faults.found
+    assert runs[1].run_id in fault.sentence
+    assert "no answer from the cluster" in fault.sentence
+    assert "check_run_worker_health" in fault.stack
 
 
 # -- what dies in between -------------------------------------------------------------------------

@@ -98,6 +98,19 @@ class Alerts:
             self.channels.know(connection, channels, now)
             _forget(connection, now - KEPT_S)
 
+    def happened(self, event: Trouble, now: float) -> None:
+        """Write down what has happened to its subject; nothing where that is known already.
+
+        Told by whoever tells next: so it can be written together with what was done.
+        """
+        is_known = select(alerts.c.id).where(
+            alerts.c.topic == event.topic, alerts.c.subject == event.subject
+        )
+        with self._database.write() as connection:
+            self._database.lock(connection, LOCK)
+            if connection.execute(is_known.limit(1)).first() is None:
+                connection.execute(insert(alerts), [_new_row(event, now) | {"over_at": now}])
+
     def open(self) -> list[OpenTrouble]:
         """All that is wrong now, oldest first."""
         told = (

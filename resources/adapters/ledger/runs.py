@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import and_, case, delete, func, or_, select, update
 
 from resources.adapters.ledger.burials import DIED
 from resources.adapters.ledger.database import Database
@@ -187,6 +187,11 @@ class RunBook:
         with self._database.write() as connection:
             inserted = connection.execute(statement.returning(run_endings.c.run_id)).first()
         return inserted is not None
+
+    def withdraw_ending(self, run_id: str) -> None:
+        """Forget how a run ended: it has not ended after all."""
+        with self._database.write() as connection:
+            connection.execute(delete(run_endings).where(run_endings.c.run_id == run_id))
 
     def endings(self, since: float) -> list[EndedRun]:
         """What was noted at or after a time (epoch seconds), oldest first."""
