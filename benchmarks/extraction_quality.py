@@ -196,6 +196,31 @@ def _count_addresses(
         )
         misses += [f"{key} {name} missed: {each}" for each in sorted(wanted - hit)]
         misses += [f"{key} {name} extra: {each}" for each in sorted(found - right)]
+    _count_together(counts, page, entities)
+
+
+def _count_together(counts: dict[str, Count], page: ScrapedPage, entities: dict[str, Any]) -> None:
+    """Count pages on which an address has a marked street and a marked postcode."""
+    streets = {loose(each) for each in entities.get("STREET", [])} - {""}
+    postcodes = {loose(each) for each in entities.get("ZIPCODE", [])} - {""}
+    if not streets or not postcodes:
+        return
+    whole = [
+        (loose(each.street), loose(each.postcode))
+        for each in page.addresses
+        if each.street and each.postcode
+    ]
+    right = [
+        street
+        for street, postcode in whole
+        if any(postcode in other or other in postcode for other in postcodes)
+        and any(street in other or other in street for other in streets)
+    ]
+    pages = counts.setdefault("street and postcode together, pages", Count())
+    pages.add(bool(right), bool(whole), bool(right), 1)
+    hit = [each for each in streets if any(each in other or other in each for other in right)]
+    each_one = counts.setdefault("street and postcode together, each", Count())
+    each_one.add(len(right), len(whole), len(hit), len(streets))
 
 
 def _count_name(

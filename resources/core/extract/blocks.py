@@ -5,25 +5,34 @@ the main text (`main_text`).
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 NO_BOX: Final = -1
 
 
-class Box(NamedTuple):
-    """An element that sets text apart from its neighbours (`div`, `p`, `li`, `td`, ...).
+@dataclass(slots=True)
+class Boxes:
+    """Elements that set text apart from their neighbours (`div`, `p`, `li`, `td`, ...).
+
+    Columns, one entry for each box in document order, because every page has hundreds. A box comes
+    after the one around it, so `parents[index] < index`.
 
     Args:
-        parent: Index of the box around it, smaller than its own; `NO_BOX` for the outermost.
-        tag: Name of the element, lower case.
-        mark: Its class, id, role and item property, as written, separated by spaces.
-        is_hidden: Whether it is not to be seen, by attribute or inline style.
+        parents: Index of the box around; `NO_BOX` for the outermost.
+        tags: Name of the element, lower case.
+        marks: Class, id, role and item property as written, separated by spaces.
+        hidden: Indices of those not to be seen, by attribute or inline style.
     """
 
-    parent: int
-    tag: str
-    mark: str
-    is_hidden: bool
+    parents: list[int] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
+    hidden: set[int] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        """Return how many boxes there are."""
+        return len(self.tags)
 
 
 class Block(NamedTuple):
@@ -31,7 +40,7 @@ class Block(NamedTuple):
 
     Args:
         text: The text, never empty.
-        box: Index of the innermost box around it.
+        box: Index of the innermost box around it, or `NO_BOX`.
         link_chars: How many of its characters are links, about.
         lead: What separates it from the block before: a line break, or a tab between cells.
     """

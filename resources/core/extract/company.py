@@ -11,7 +11,6 @@ companies with each other.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 from resources.core.names import core_tokens
@@ -28,13 +27,19 @@ WEIGHTS: Final = {
     "copyright": 34,
     "legal_name": 28,
     "title": 20,
-    "text": 18,
+    "text": 10,
+    "address": 10,
     "logo": 14,
 }
 _HOST_BONUS: Final = 40
 _AGREEMENT_BONUS: Final = 12
 _MAX_NAME_CHARS: Final = 80
 _MAX_CANDIDATES: Final = 12
+_ADDRESS_MALUS: Final = 30
+_WEB_ADDRESS: Final = re.compile(r"(?:https?://)?[\w-]{1,63}(?:\.[\w-]{1,63}){2,5}/?")
+_MAX_NAME_WORDS: Final = 8
+_JOINTS: Final = re.compile(r"[ &'.\t-]+")
+_NOT_LETTERS: Final = re.compile(r"[\W_]+")
 _TITLE_SPLIT: Final = re.compile(
     r"\s+[-–—:|•·»«>~]+\s+|\s*[|»«•·]\s*|\s+::\s+|:\s+|\s+[-–—]+|[-–—]+\s+"
 )
@@ -44,9 +49,17 @@ _NOT_NAMES: Final = frozenset(
     contacts kontakt contatti contacto about impressum imprint legal wordpress joomla drupal
     blog news shop store logo website site page company services products team login error 404
     facebook twitter instagram default my wix squarespace online menu search cart privacy all
-    rights reserved
+    rights reserved close open next previous more january february march april may june july
+    august september october november december google microsoft adobe mapquest openstreetmap
     """.split()
 )
+_CAPTION_WORDS: Final = frozenset(
+    """
+    address adresse anschrift email e-mail mail phone tel fax directions hours map location
+    locations office headquarters us uns nous send find visit click view get mailing physical
+    """.split()
+)
+"""Words of lines above an address that are not its addressee."""
 _NAME_NOISE: Final = re.compile(
     r"\A(?:welcome to|willkommen (?:bei|auf)|bienvenue (?:chez|sur)|about|contact|home of|logo of|"
     r"the official (?:web)?site of)\s+(?:the\s+website\s+of\s+)?|"
@@ -61,7 +74,7 @@ _COPYRIGHT: Final = re.compile(
 _COPYRIGHT_END: Final = re.compile(
     r"\s*(?:all rights?|alle rechte|tous droits|todos los|tutti i diritti|reserved|\s[-–]\s|"
     r"[|•·]|\b(?:19|20)\d\d\b|\.\s|\bis an?\b|designed|website|web design|site by|powered|privacy|"
-    r"terms|inc\b(?=[^.]{4})|registered).*",
+    r"terms|inc\b(?=[^.]{4})|registered|,?\s(?:a|an) (?:division|subsidiary|member|part)\b).*",
     re.I | re.S,
 )
 
@@ -75,6 +88,7 @@ def name_candidates(
     logos: Sequence[str],
     text: str,
     legal_name: str | None,
+    streets: Sequence[str] = (),
 ) -> tuple[tuple[str, str], ...]:
     """Return (name, evidence) pairs, best first, by the rule above."""
     host = host_of(url)
@@ -87,6 +101,7 @@ def name_candidates(
     places += [(each, "copyright") for each in _copyright_names(text)]
     places += [(each, "logo") for logo in logos for each in _with_lead(logo)]
     places += [(legal_name, "legal_name")] if legal_name else []
+    places += [(each, "address") for each in _above_streets(text, streets)]
     places += [(each, "title") for part in _title_parts(title or "") for each in _with_lead(part)]
     places += [(each, "text") for each in _host_in_text(main_label(host), text)]
     return _ranked(places, host)
@@ -106,6 +121,7 @@ def _ranked(places: Iterable[tuple[str, str]], host: str) -> tuple[tuple[str, st
         }
         score = WEIGHTS[evidence] + _AGREEMENT_BONUS * len(others)
         score += host_bonus("".join(tokens), tokens, label) - max(0, len(tokens) - 4) * 5
+        score -= _ADDRESS_MALUS if _WEB_ADDRESS.fullmatch(name) else 0
         scores.append((score, name, evidence))
     scores.sort(key=lambda each: -each[0])
     return tuple((name, evidence) for _, name, evidence in scores[:_MAX_CANDIDATES])
@@ -175,20 +191,44 @@ def _with_lead(name: str) -> list[str]:
     return [lead, name] if is_list else [name]
 
 
+def _above_streets(text: str, streets: Sequence[str]) -> Iterator[str]:
+    """Yield the line above a printed street, which in letters and on cards is the addressee."""
+    for street in streets[:3]:
+        position = text.find(street)
+        if position <= 0:
+            continue
+        line = text[max(0, position - 120) : position].rstrip().rpartition("\n")[2].strip()
+        words = line.split()
+        is_name = 1 < len(words) <= _MAX_NAME_WORDS and not any(c.isdigit() for c in line)
+        is_name = is_name and _CAPTION_WORDS.isdisjoint(line.lower().split())
+        if is_name and line[0].isupper() and line[-1] not in ":!?;,":
+            yield line
+
+
 def _host_in_text(label: str, text: str) -> list[str]:
     """Return how the text spells the label of the host: `peakview` is there as "Peak View"."""
     letters = re.sub(r"\W|_", "", label)
-    if not 5 <= len(letters) <= 40:
+    if not 5 <= len(letters) <= 40 or letters not in _JOINTS.sub("", text[:50_000]).lower():
         return []
-    spellings = Counter(found.group() for found in _spelled(letters).finditer(text[:50_000]))
-    proper = {each: n for each, n in spellings.items() if each[0].isupper() and "\n" not in each}
+    spellings = Counter(
+        spelled for line in text[:50_000].split("\n") for spelled in _spelled(letters, line.split())
+    )
+    proper = {each: n for each, n in spellings.items() if each[0].isupper()}
     return [max(proper, key=lambda each: (" " in each, proper[each]))] if proper else []
 
 
-@lru_cache(maxsize=1_024)
-def _spelled(letters: str) -> re.Pattern[str]:
-    between = r"[ &'.-]{0,2}"
-    return re.compile(rf"(?<![\w.@/-]){between.join(letters)}(?![\w@-]|\.\w)", re.I)
+def _spelled(letters: str, words: Sequence[str]) -> Iterator[str]:
+    """Yield the runs of words of a line that have exactly these letters."""
+    for start, word in enumerate(words):
+        if word[0].lower() != letters[0]:
+            continue
+        joined = ""
+        for end in range(start, min(start + _MAX_NAME_WORDS, len(words))):
+            joined += _NOT_LETTERS.sub("", words[end]).lower()
+            if joined == letters:
+                yield " ".join(words[start : end + 1]).rstrip(".,;:!?)'\"")
+            if not letters.startswith(joined):
+                break
 
 
 def _copyright_names(text: str) -> Iterator[str]:

@@ -48,7 +48,7 @@ class Document:
     microdata: list[JsonObject] = field(default_factory=list)
     main_text: str = ""
     full_text: str = ""
-    seen_urls: set[str] = field(default_factory=set)
+    seen_urls: dict[str, int] = field(default_factory=dict)
     budget_chars: int = _MAX_NODE_CHARS
 
 
@@ -167,22 +167,13 @@ def _keep_link(document: Document, node: LexborNode, href: str) -> None:
         text = squeeze(node.attributes.get("title") or node.attributes.get("aria-label") or "", 200)
         if not text and (image := node.css_first("img[alt]")) is not None:
             text = squeeze(image.attributes.get("alt") or "", 200)
-    if url in document.seen_urls:
-        _fill_text(document, url, text)
-        return
-    document.seen_urls.add(url)
-    document.links.append(Link(url, text))
-
-
-def _fill_text(document: Document, url: str, text: str) -> None:
-    """Give an earlier link without words (a logo, an icon) the words of a later one."""
-    if not text or len(document.links) > 200:
-        return
-    for index, link in enumerate(document.links):
-        if link.url == url:
-            if not link.text:
-                document.links[index] = Link(url, text)
-            return
+    known = document.seen_urls.get(url)
+    if known is None:
+        document.seen_urls[url] = len(document.links)
+        document.links.append(Link(url, text))
+    elif text and not document.links[known].text:
+        # A logo or an icon has the words of a later link to the same page.
+        document.links[known] = Link(url, text)
 
 
 def _keep(values: list[str], value: str) -> None:

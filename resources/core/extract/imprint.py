@@ -15,6 +15,14 @@ from .models import JsonObject, squeeze
 from .web_address import main_label
 
 _MAX_LEGAL_PLACES: Final = 60
+_LINKS: Final = frozenset(
+    """
+    & + und and et y e i en og och of de du la le les des di da del della dos do für the z o.
+    van von der den zu ter ten
+    """.split()
+)
+"""Words without a capital inside names."""
+_POSTCODE: Final = re.compile(r"\s{1,2}\d{5}\b")
 _CJK_FORM: Final = re.compile("株式会社|有限会社|合同会社|有限公司|有限责任公司")
 
 
@@ -57,6 +65,9 @@ def _printed_legal_names(text: str) -> Iterator[str]:
         segment = text[line_start : line_end if line_end >= 0 else end + 24]
         for found in LEGAL_NAME.finditer(segment):
             done = line_start + found.end()
+            # In "Las Vegas NV 89101" the form is a state.
+            if _POSTCODE.match(text, done):
+                continue
             if name := _legal_name_of(found.group()):
                 yield name
     for count, found in enumerate(CJK_LEGAL_NAME.finditer(text) if _CJK_FORM.search(text) else ()):
@@ -70,23 +81,7 @@ def _legal_name_of(printed: str) -> str | None:
     words = squeeze(re.sub(r"\A(?:copyright|by|the|\W|\d{4}\s)+", "", printed, flags=re.I)).split()
     start = 0
     for index, word in enumerate(words[:-1]):
-        is_link = word in (
-            "&",
-            "+",
-            "und",
-            "and",
-            "et",
-            "y",
-            "e",
-            "of",
-            "de",
-            "du",
-            "la",
-            "für",
-            "the",
-            "z",
-            "o.",
-        )
+        is_link = word in _LINKS
         if (word[:1].islower() and not is_link and index < len(words) - 2) or (
             word.endswith((".", "!", "?")) and len(word) > 5 and index < len(words) - 2
         ):

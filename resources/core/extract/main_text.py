@@ -13,7 +13,7 @@ from enum import Enum, auto
 from functools import lru_cache
 from typing import Final
 
-from .blocks import NO_BOX, Block, Box
+from .blocks import NO_BOX, Block, Boxes
 from .main_text_words import (
     BESIDE,
     BESIDE_TAGS,
@@ -38,9 +38,10 @@ _PARAGRAPH_VOTES: Final = 14.0
 """Votes of one paragraph of 200 characters: with less left, what is surely beside is kept."""
 _KEPT_IF_MAYBE: Final = 0.45
 """Share of the other votes with which a box is kept whose mark may also mean the text."""
-_ARTICLE: Final = ((60.0, 0.35), (20.0, 0.35))
-"""Votes that an article has at least (four paragraphs of 200 characters have 57), and its share of
-all votes; with less, the page is a front page."""
+_ARTICLE_VOTES: Final = 20.0
+"""Votes of the shortest article."""
+_SHARE_OF_ARTICLE: Final = 0.35
+"""Share of all votes that an article has at least; with less, the page is a front page."""
 _REMARK_CHARS: Final = 200
 """A longer block is never a remark nor an entry of a list of links."""
 _ROOTS: Final = frozenset(("html", "body"))
@@ -58,23 +59,23 @@ class Place(Enum):
     MAYBE_BESIDE = auto()
 
 
-def main_blocks(blocks: Sequence[Block], boxes: Sequence[Box]) -> list[Block]:
+def main_blocks(blocks: Sequence[Block], boxes: Boxes) -> list[Block]:
     """Return the blocks of the main text, in order; all blocks when there is no such text."""
-    teasers = find_teasers(blocks, boxes)
-    votes = [0.0 if teasers and block.box in teasers else _vote(block) for block in blocks]
-    marks = [_place(box) for box in boxes]
-    beside = _pruned(marks, boxes, _sums(blocks, votes, boxes))
-    for index, block in enumerate(blocks):
-        if beside[block.box]:
-            votes[index] = 0.0
-    kept = [index for index, block in enumerate(blocks) if not beside[block.box]]
-    sums = _sums(blocks, votes, boxes)
-    top = _top(blocks, votes, boxes, marks, sums)
-    within = _within(top, boxes)
-    chosen = _clean([blocks[index] for index in kept if within[blocks[index].box]], boxes)
-    if top == NO_BOX and sum([len(block.text) for block in chosen]) < _SHORT_TEXT_CHARS:
+    if not boxes:
         return list(blocks)
-    return chosen
+    teasers = find_teasers(blocks, boxes)
+    votes = [0.0 if block.box in teasers else _vote(block) for block in blocks]
+    places = _places(boxes)
+    beside = _beside(places, boxes.parents, _sums(blocks, votes, boxes.parents))
+    kept = [index for index, block in enumerate(blocks) if not beside[block.box]]
+    left = [blocks[index] for index in kept]
+    top = _top(left, [votes[index] for index in kept], boxes, places)
+    if top != NO_BOX:
+        within = _within(top, boxes.parents)
+        return _clean([block for block in left if within[block.box]], boxes)
+    chosen = _clean(left, boxes)
+    is_short = sum([len(block.text) for block in chosen]) < _SHORT_TEXT_CHARS
+    return list(blocks) if is_short else chosen
 
 
 def _vote(block: Block) -> float:
@@ -85,105 +86,105 @@ def _vote(block: Block) -> float:
     return float(min(length - block.link_chars, _LONG_CHARS) ** 0.5)
 
 
-def _sums(blocks: Sequence[Block], votes: Sequence[float], boxes: Sequence[Box]) -> list[float]:
+def _sums(blocks: Sequence[Block], votes: Sequence[float], parents: Sequence[int]) -> list[float]:
     """Return for every box the votes of all that is in it; those of the page come last."""
-    sums = [0.0] * (len(boxes) + 1)
+    sums = [0.0] * (len(parents) + 1)
     for block, vote in zip(blocks, votes, strict=True):
         if vote:
             sums[block.box] += vote
     # A box comes after the one around it, so one pass from the end sums all up.
-    for index in range(len(boxes) - 1, -1, -1):
-        sums[boxes[index].parent] += sums[index]
+    for index in range(len(parents) - 1, -1, -1):
+        if sums[index]:
+            sums[parents[index]] += sums[index]
     return sums
 
 
-def _place(box: Box) -> Place:
-    """Judge a box by its name and mark alone."""
-    if box.tag in _ROOTS:
-        return Place.UNKNOWN
-    if box.tag in BESIDE_TAGS:
-        return Place.BESIDE
-    place = _place_of_mark(box.mark) if box.mark else Place.UNKNOWN
-    if place is Place.UNKNOWN and (box.is_hidden or box.tag in MAYBE_BESIDE_TAGS):
-        return Place.MAYBE_BESIDE
-    return Place.BODY if place is Place.UNKNOWN and box.tag in BODY_TAGS else place
+def _places(boxes: Boxes) -> list[Place]:
+    """Judge every box by its name and mark alone."""
+    places = list(map(_place, boxes.tags, boxes.marks))
+    for index in boxes.hidden:
+        if places[index] is Place.UNKNOWN and boxes.tags[index] not in _ROOTS:
+            places[index] = Place.MAYBE_BESIDE
+    return places
 
 
 @lru_cache(maxsize=16_384)
-def _place_of_mark(mark: str) -> Place:
-    mark = words_of(mark)
-    if BODY.search(mark):
-        return Place.BODY
-    if BESIDE.search(mark):
+def _place(tag: str, mark: str) -> Place:
+    if tag in _ROOTS:
+        return Place.UNKNOWN
+    if tag in BESIDE_TAGS:
         return Place.BESIDE
-    return Place.MAYBE_BESIDE if MAYBE_BESIDE.search(mark) else Place.UNKNOWN
+    words = words_of(mark)
+    if BODY.search(words):
+        return Place.BODY
+    if BESIDE.search(words):
+        return Place.BESIDE
+    if tag in MAYBE_BESIDE_TAGS or MAYBE_BESIDE.search(words):
+        return Place.MAYBE_BESIDE
+    return Place.BODY if tag in BODY_TAGS else Place.UNKNOWN
 
 
-def _pruned(marks: Sequence[Place], boxes: Sequence[Box], inside: Sequence[float]) -> list[bool]:
+def _beside(places: Sequence[Place], parents: Sequence[int], inside: Sequence[float]) -> list[bool]:
     """Tell for every box whether it is beside the text, and last for what stands in none."""
     total = inside[NO_BOX]
     sure = 0.0
-    beside = [False] * (len(boxes) + 1)
-    for index, box in enumerate(boxes):
-        if beside[box.parent]:
+    beside = [False] * (len(parents) + 1)
+    for index, place in enumerate(places):
+        if beside[parents[index]]:
             beside[index] = True
-        elif marks[index] is Place.BESIDE and inside[index] <= total - _PARAGRAPH_VOTES:
+        elif place is Place.BESIDE and inside[index] <= total - _PARAGRAPH_VOTES:
             beside[index] = True
             sure += inside[index]
     limit = _KEPT_IF_MAYBE * (total - sure)
-    for index, box in enumerate(boxes):
-        if beside[box.parent] or (marks[index] is Place.MAYBE_BESIDE and inside[index] <= limit):
+    for index, place in enumerate(places):
+        if beside[parents[index]] or (place is Place.MAYBE_BESIDE and inside[index] <= limit):
             beside[index] = True
     return beside
 
 
 def _top(
-    blocks: Sequence[Block],
-    votes: Sequence[float],
-    boxes: Sequence[Box],
-    marks: Sequence[Place],
-    sums: Sequence[float],
+    blocks: Sequence[Block], votes: Sequence[float], boxes: Boxes, places: Sequence[Place]
 ) -> int:
     """Return the box that holds the text, or `NO_BOX` when it is all over the page."""
-    scores = [0.0] * (len(boxes) + 1)
+    scores: dict[int, float] = {}
     for block, vote in zip(blocks, votes, strict=True):
         around = block.box
         if not vote or around == NO_BOX:
             continue
         # Its own box is the paragraph; those around gain less and less.
-        if boxes[around].tag in PARAGRAPHS:
-            around = boxes[around].parent
+        if boxes.tags[around] in PARAGRAPHS:
+            around = boxes.parents[around]
         share = vote
         for _ in range(_REACH):
             if around == NO_BOX:
                 break
-            scores[around] += share * (_BODY_BONUS if marks[around] is Place.BODY else 1.0)
+            bonus = _BODY_BONUS if places[around] is Place.BODY else 1.0
+            scores[around] = scores.get(around, 0.0) + share * bonus
             share *= _FADE
-            around = boxes[around].parent
-    best = max(range(len(boxes)), key=scores.__getitem__, default=NO_BOX)
-    votes_in = sums[best]
-    for least, share in _ARTICLE:
-        if votes_in >= least and votes_in >= share * sums[NO_BOX]:
-            return best
-    return NO_BOX
+            around = boxes.parents[around]
+    if not scores:
+        return NO_BOX
+    best = min(scores, key=lambda box: (-scores[box], box))
+    sums = _sums(blocks, votes, boxes.parents)
+    least = max(_ARTICLE_VOTES, _SHARE_OF_ARTICLE * sums[NO_BOX])
+    return best if sums[best] >= least else NO_BOX
 
 
-def _within(top: int, boxes: Sequence[Box]) -> list[bool]:
-    """Tell for every box whether it is the box or in it, and last for what stands in none."""
-    if top == NO_BOX:
-        return [True] * (len(boxes) + 1)
-    within = [False] * (len(boxes) + 1)
-    for index, box in enumerate(boxes):
-        within[index] = index == top or within[box.parent]
+def _within(top: int, parents: Sequence[int]) -> list[bool]:
+    """Tell for every box whether it is the box or in it, and last, False, for what is in none."""
+    within = [False] * (len(parents) + 1)
+    within[top] = True
+    for index in range(top + 1, len(parents)):
+        within[index] = within[parents[index]]
     return within
 
 
-def _clean(article: Sequence[Block], boxes: Sequence[Box]) -> list[Block]:
+def _clean(article: Sequence[Block], boxes: Boxes) -> list[Block]:
     """Drop lists of links, remarks, and headings without text under them."""
     chosen: list[Block] = []
     has_text_below = False
     for block in reversed(article):
-        tag = boxes[block.box].tag if block.box != NO_BOX else ""
+        tag = boxes.tags[block.box]
         length = len(block.text)
         if length < _REMARK_CHARS:
             is_link_list = block.link_chars * 10 > length * 8 and tag not in HEADINGS

@@ -1,10 +1,10 @@
-"""Make hostile markup harmless before a parser sees it.
+"""Make hostile markup harmless before the parser sees it.
 
-Both parsers are linear on ordinary pages but not on three kinds of markup: thousands of nested
-elements (the end-tag search, and resiliparse's main-content walk: 2.3 s at 10,000 `<div>`),
-thousands of attributes on one tag (the duplicate check: minutes at 100,000), and unclosed
-formatting elements, which HTML re-creates in every later paragraph (n x m nodes). This module
-finds them in one linear pass, only on pages that are large or full of tags, and rewrites those.
+The parser is linear on ordinary pages but not on three kinds of markup: tens of thousands of
+nested elements (the end-tag search: 13 s at 80,000 `<div>`), tens of thousands of attributes on
+one tag (the duplicate check: 8 s at 50,000), and unclosed formatting elements, which HTML
+re-creates in every later paragraph (n x m nodes). This module finds them in one linear pass, only
+on pages that are large or full of tags, and rewrites those.
 
 Not in here: any judgement of content. An ordinary page passes unchanged.
 """
@@ -12,17 +12,20 @@ Not in here: any judgement of content. An ordinary page passes unchanged.
 import re
 from typing import Final
 
-MAX_DEPTH: Final = 250
+MAX_DEPTH: Final = 1_000
 """Nesting that is left alone; browsers stop at 512, real pages at about 60."""
 _FLAT_DEPTH: Final = 60
 """Nesting that is left once a page had to be rewritten."""
 MAX_TAGS: Final = 100_000
 """Tags after which a page is cut off; large real pages have 20,000."""
-MAX_ATTRIBUTES_CHARS: Final = 3_000
+MAX_ATTRIBUTES_CHARS: Final = 8_000
+_SURE_CHARS: Final = 40_000
+"""A page that is shorter has too few attributes to do harm."""
 _SUSPECT_CHARS: Final = 100_000
-_SUSPECT_TAGS: Final = 5_000
+_SUSPECT_TAGS: Final = 10_000
 _SUSPECT_NODES: Final = 1_500_000
 _FEW_TAGS: Final = 2_000
+_TAGS_PER_PARAGRAPH: Final = 5_000
 
 _ATTRIBUTE: Final = (
     r"(?>[\s/]++|[^\s/>][^\s/>=]*+(?>\s*+=\s*+(?>\"[^\"]*+\"?|'[^']*+'?|[^\s>\"'][^\s>]*+)?)?)"
@@ -32,7 +35,9 @@ _TOKEN: Final = re.compile(
     r"<!--(?>-?>|(?>[^-]++|-(?!-!?>))*+(?>--!?>)?)"
     rf"|<(?P<end>/?)(?P<name>[a-zA-Z][^\s/>]*+)(?P<attributes>{_ATTRIBUTE}*+)>?"
 )
-_MANY_ATTRIBUTES: Final = re.compile(rf"{_ATTRIBUTE}{{400}}+")
+_MANY_ATTRIBUTES: Final = re.compile(rf"{_ATTRIBUTE}{{1000}}+")
+_LONG_TAG: Final = re.compile(rf"<[a-zA-Z][^>]{{{MAX_ATTRIBUTES_CHARS}}}")
+"""A tag that is long without any `>`, even in quotes: cheap to look for, not the whole truth."""
 _TAG: Final = re.compile(rf"<[a-zA-Z][^\s/>]*+(?P<attributes>{_ATTRIBUTE}*+)")
 _FORMATTING: Final = frozenset(
     """
@@ -63,16 +68,18 @@ def make_parsable(text: str) -> str:
     tags = text.count("<")
     if tags > MAX_TAGS:
         text = text[: -len(text.split("<", MAX_TAGS)[MAX_TAGS]) - 1]
-    is_hostile = len(text) > _SUSPECT_CHARS and _has_overloaded_tag(text)
+    is_hostile = _has_overloaded_tag(text)
     if not is_hostile and tags > _FEW_TAGS:
         formatting = len(_FORMATTING_TAG.findall(text))
-        is_hostile = formatting * tags > _SUSPECT_NODES * max(1, tags // _SUSPECT_TAGS)
+        is_hostile = formatting * tags > _SUSPECT_NODES * max(1, tags // _TAGS_PER_PARAGRAPH)
     if not is_hostile and tags > _SUSPECT_TAGS:
         is_hostile = _is_too_deep(text)
     return _rewritten(text) if is_hostile else text
 
 
 def _has_overloaded_tag(text: str) -> bool:
+    if len(text) < _SURE_CHARS or (len(text) < _SUSPECT_CHARS and not _LONG_TAG.search(text)):
+        return False
     # A search for the many attributes themselves would be quadratic; each tag is read once here.
     found = _TAG.findall(text)
     longest: int = max(map(len, found), default=0)
@@ -85,8 +92,6 @@ def _is_overloaded(attributes: str) -> bool:
 
 def _is_too_deep(text: str) -> bool:
     stack: list[str] = []
-    depth_sum = 0
-    seen = 0
     position = 0
     search = _TOKEN.search
     while found := search(text, position):
@@ -95,7 +100,6 @@ def _is_too_deep(text: str) -> bool:
         if name is None:
             continue
         name = name.lower()
-        seen += 1
         if name in _RAW and not found["end"]:
             position = _end_of_raw(text, name, position)
         elif found["end"]:
@@ -104,10 +108,9 @@ def _is_too_deep(text: str) -> bool:
             if name in _IMPLIED_END and stack and stack[-1] == name:
                 stack.pop()
             stack.append(name)
-            depth_sum += len(stack)
             if len(stack) > MAX_DEPTH:
                 return True
-    return depth_sum > 100 * seen + 100_000
+    return False
 
 
 def _close(stack: list[str], name: str) -> int:

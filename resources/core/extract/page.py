@@ -47,7 +47,7 @@ def extract_page(
     hint = next(iter(phone_regions(country, (), host, language)), None)
     addresses = find_addresses(organisations, document.full_text, hint)
     legal_name = _legal_name(document, organisations, host)
-    names = _names(document, jsonld, legal_name)
+    names = _names(document, jsonld, legal_name, addresses)
     return ScrapedPage(
         url=url,
         title=document.title,
@@ -74,7 +74,10 @@ def extract_page(
 
 
 def _names(
-    document: Document, jsonld: Sequence[JsonObject], legal_name: str | None
+    document: Document,
+    jsonld: Sequence[JsonObject],
+    legal_name: str | None,
+    addresses: Sequence[PostalAddress],
 ) -> tuple[tuple[str, str], ...]:
     return name_candidates(
         document.url,
@@ -85,6 +88,7 @@ def _names(
         document.logo_texts,
         document.full_text,
         legal_name,
+        [each.street for each in addresses if each.street],
     )
 
 

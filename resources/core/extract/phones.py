@@ -11,56 +11,14 @@ from functools import lru_cache
 from typing import Final
 
 import phonenumbers
-from phonenumbers import PhoneNumberFormat, PhoneNumberType
+from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
 from .models import MAX_CONTACTS, Phone, PhoneKind, squeeze
+from .phone_words import FAX_AFTER, LABEL, NOISE, NOT_A_PHONE, NUMBER_OF_PHONE, OTHER_NUMBER
 
 _MAX_RUNS: Final = 400
 _RUN: Final = re.compile(r"\d[\d ()./\t\u2010-\u2015\u2212\u00b7+\[\]-]{5,60}\d")
 _LEAD: Final = " +("
-_NOT_A_PHONE: Final = re.compile(
-    r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}\b.*|"  # a date
-    r"(?:19|20)\d\d\s?[^\d]\s?(?:19|20)\d\d|"  # a span of years
-    r"(?:19|20)\d{6}|"
-    r"\d{1,3}(?:\.\d{3}){2,5}|"  # a large number with thousands separated
-    r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|"  # an IP address
-    r"\d{1,3}\.\d{4,}|\d+\.\d\d|"  # a coordinate, a price
-    r"[01]?\d[.:]?\d{0,2}\s?[-\u2013]\s?\d?\d[.:]?\d\d"  # opening hours
-)
-_IS_FAX: Final = (
-    r"(?:tele|tél[ée]|telé)?fax|facsimile|télécopie(?:ur)?|telecopie(?:ur)?|факс|faks|传真|傳真|"
-    r"ファックス|\bF(?=\s?[:.])"
-)
-_IS_MOBILE: Final = (
-    r"mobiles?\b|mobil(?:e|telefon|funk|nr)?\b|\bcell(?:ulare|phone)?\b|handy|portable|móvil|movil|"
-    r"telemóvel|celular|komórk|\bgsm\b|\bmob\b|携帯|手机"
-)
-_IS_PHONE: Final = (
-    r"\btele?f?(?:on|oon|fon|ef|éfono|efono|efone)?o?\b|t[ée]l(?:[ée]phone)?\b|phone|"
-    r"\bph\b|\bcall\b|\bfon\b|ring oss|hotline|dial\b|toll.?free|\bT(?=\s?[:.])|\bP(?=\s?[:.])|"
-    r"тел|電話|电话|puhelin|\btlf\b|växel|contact (?:us|number|no)|whatsapp|helpline|freephone"
-)
-_LABEL: Final = re.compile(
-    f"(?P<fax>{_IS_FAX})|(?P<mobile>{_IS_MOBILE})|(?P<phone>{_IS_PHONE})", re.I
-)
-_FAX_AFTER: Final = re.compile(
-    rf"\s{{0,2}}[-(\[,\u2013]?\s{{0,2}}(?:{_IS_FAX})(?![\s:.]{{0,3}}[\d(+])", re.I
-)
-_OTHER_NUMBER: Final = re.compile(
-    r"(?:\b(?:vat|ust|uid|hr[ab]|iban|bic|siret|siren|rcs|isbn|issn|abn|acn|kvk|btw|tva|nif|cif|"
-    r"nip|regon|krs|cnpj|cpf|cvr|ein|sku|ico|dic|p\.?\s?iva|partita iva|c\.?f|account|konto|kto|"
-    r"reg(?:istration|istered|istrada)?|company|charity|order|licen[cs]e|permit|invoice|item|part|"
-    r"model|serial|lat|lng|long|org|nr|no|id|number|nummer|numero)\b[\s.:#-]{0,3}){1,3}\Z|[#$€£¥]\s?\Z",
-    re.I,
-)
-_NOISE: Final = re.compile(
-    r"(?:\b\d[ ,|]{1,3}){5}|"  # numbered pages
-    r"\b\d{5}\s?[-\u2010-\u2015]\s?\d{5}\b|"  # a span of postcodes
-    r"\b\d{1,3}/\d{1,3}/\d{1,3}\b"  # sizes
-)
-_NUMBER_OF_PHONE: Final = re.compile(
-    r"(?:phone|tel|fax|contact|call|mobile|toll)[^\n]{0,14}\Z", re.I
-)
 _NANP: Final = re.compile(
     r"(?:\+?1[-. ]?)?\(?[2-9]\d\d\)?[-. /]{1,3}[2-9][\dA-Z]{2}[-. ]{0,3}[\dA-Z]{4}"
 )
@@ -69,6 +27,8 @@ _PIECES: Final = (
     re.compile(r"(?<=\d)\s+(?=[+(])"),
     re.compile(r"\s+[-\u2010-\u2015]\s+|\s?/\s?"),
 )
+_IN_BRACKETS: Final = re.compile(r"\(\+?([1-9]\d{0,2}[ -]\d{1,4})\)")
+"""Country and area code in one pair of brackets, as in (41 21) 802 7000."""
 _TRUNK_ZERO: Final = re.compile(r"[(\[]\s?0\s?[)\]]")
 _FIXED_ZERO: Final = ("+39", "0039")
 
@@ -88,7 +48,7 @@ def find_phones(
         _add(found, raw, kind, is_labelled, regions)
     for href, label in tel_links:
         scheme, _, number = href.partition(":")
-        said = _LABEL.search(label)
+        said = LABEL.search(label)
         is_fax = scheme.lower() == "fax" or (said is not None and said.lastgroup == "fax")
         _add(
             found,
@@ -110,12 +70,17 @@ def parse_phone(raw: str, regions: tuple[str, ...]) -> tuple[str, bool] | None:
     number = raw.strip()
     if not number.startswith(_FIXED_ZERO) or "+" in number[4:]:
         number = _TRUNK_ZERO.sub(" ", number)
+    if country_code := _IN_BRACKETS.match(number):
+        number = f"+{country_code[1]} {number[country_code.end() :]}"
     number = number.replace("(+", "+").replace("[", " ").replace("]", " ")
     if number.startswith("00"):
         number = "+" + number[2:]
     tried = list(regions[:4])
-    if _NANP.fullmatch(number) and "US" not in tried:
-        tried.append("US")
+    if _NANP.fullmatch(number):
+        if tried[:1] in ([], ["US"], ["CA"]) and (e164 := _north_american(number)):
+            return e164, False
+        if "US" not in tried:
+            tried.append("US")
     for region in ["ZZ"] if number.startswith("+") else tried:
         try:
             parsed = phonenumbers.parse(number, region)
@@ -134,6 +99,31 @@ def parse_phone(raw: str, regions: tuple[str, ...]) -> tuple[str, bool] | None:
             phonenumbers.number_type(parsed) == PhoneNumberType.MOBILE
         )
     return None
+
+
+def _north_american(number: str) -> str | None:
+    """Return E.164 by the numbering plans of the US and Canada alone, which is ten times faster."""
+    digits = re.sub(r"\D", "", number)[-10:]
+    is_valid = len(digits) == 10 and any(plan.fullmatch(digits) for plan in _plans())
+    return f"+1{digits}" if is_valid else None
+
+
+@lru_cache(maxsize=1)
+def _plans() -> tuple[re.Pattern[str], ...]:
+    patterns = []
+    for region in ("US", "CA"):
+        plan = PhoneMetadata.metadata_for_region(region)
+        if plan is None:
+            continue
+        kinds = (
+            plan.fixed_line,
+            plan.toll_free,
+            plan.premium_rate,
+            plan.voip,
+            plan.personal_number,
+        )
+        patterns += [each.national_number_pattern for each in kinds if each is not None]
+    return tuple(re.compile(each) for each in patterns if each)
 
 
 def _add(
@@ -186,10 +176,10 @@ def _numbers(text: str, regions: tuple[str, ...]) -> Iterator[tuple[str, PhoneKi
         ):
             kind = previous[1]
         after = text[end : end + 24]
-        if _FAX_AFTER.match(after):
+        if FAX_AFTER.match(after):
             kind = "fax"
         previous_end, previous = end, (end, kind)
-        if (kind is None and _is_doubtful(run)) or _NOISE.search(run):
+        if (kind is None and _is_doubtful(run)) or NOISE.search(run):
             continue
         if _stands_alone(text, start, end, before, kind):
             for piece in _split(run, regions):
@@ -199,11 +189,11 @@ def _numbers(text: str, regions: tuple[str, ...]) -> Iterator[tuple[str, PhoneKi
 
 def _label(text: str, before: str, line_start: int) -> PhoneKind | None:
     """Name the kind by the nearest word before, in the same line or a short line above."""
-    labels = list(_LABEL.finditer(before))
+    labels = list(LABEL.finditer(before))
     if not labels and len(before.strip()) <= 3:
         above = text[max(0, line_start - 40) : line_start].rstrip().rpartition("\n")[2]
         labels = (
-            list(_LABEL.finditer(above)) if len(above) <= 25 and not above[-1:].isdigit() else []
+            list(LABEL.finditer(above)) if len(above) <= 25 and not above[-1:].isdigit() else []
         )
     if not labels:
         return None
@@ -233,15 +223,16 @@ def _stands_alone(text: str, start: int, end: int, before: str, kind: PhoneKind 
         following.isalpha()
         and not text[end : end + 3].lower().startswith(("x", "ext", "fax", "tel"))
     ):
-        return kind is not None and following not in "%€$£@_"
+        is_plain = kind is not None or _NANP.fullmatch(text[start:end]) is not None
+        return is_plain and following not in "%€$£@_"
     tail = before[-40:]
-    return not _OTHER_NUMBER.search(tail) or _NUMBER_OF_PHONE.search(tail) is not None
+    return not OTHER_NUMBER.search(tail) or NUMBER_OF_PHONE.search(tail) is not None
 
 
 def _is_doubtful(piece: str) -> bool:
     """Tell a number that needs a word beside it: bare digits, dates and the like."""
     piece = piece.strip()
-    return (piece.isdigit() and not piece.startswith("0")) or _NOT_A_PHONE.fullmatch(
+    return (piece.isdigit() and not piece.startswith("0")) or NOT_A_PHONE.fullmatch(
         piece
     ) is not None
 
@@ -255,11 +246,9 @@ def _split(run: str, regions: tuple[str, ...]) -> Iterator[str]:
             for piece in pieces
             for part in ([piece] if _fits(piece, regions) else pattern.split(piece))
         ]
-    whole = all(_fits(piece, regions) for piece in pieces)
-    if not whole and not any(_fits(piece, regions) for piece in pieces):
-        region = regions[0] if regions else ("US" if _NANP.search(run) else "ZZ")
-        matches = [found.raw_string for found in phonenumbers.PhoneNumberMatcher(run, region)]
-        pieces = matches or [run]
+    if not any(_fits(piece, regions) for piece in pieces) and (inner := _NANP.search(run)):
+        # A postcode or a count stands before the number.
+        pieces = [inner.group()]
     for piece in pieces:
         if sum(character.isdigit() for character in piece) >= 6:
             yield piece

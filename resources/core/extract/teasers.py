@@ -6,7 +6,7 @@ A page full of them would outvote its own text.
 from collections.abc import Sequence
 from typing import Final
 
-from .blocks import NO_BOX, Block, Box
+from .blocks import NO_BOX, Block, Boxes
 from .main_text_words import HEADINGS
 
 _TEASER_CHARS: Final = 700
@@ -15,35 +15,33 @@ _LEVELS: Final = 3
 """Boxes around a heading that can be its teaser's."""
 
 
-def find_teasers(blocks: Sequence[Block], boxes: Sequence[Box]) -> frozenset[int]:
+def find_teasers(blocks: Sequence[Block], boxes: Boxes) -> frozenset[int]:
     """Return the indices of the boxes that are teasers or in one."""
     chars = _candidates(blocks, boxes)
     if not chars:
         return frozenset()
+    parents = boxes.parents
     sums = [0] * (len(boxes) + 1)
     for block in blocks:
         sums[block.box] += len(block.text)
     for index in range(len(boxes) - 1, -1, -1):
-        sums[boxes[index].parent] += sums[index]
+        sums[parents[index]] += sums[index]
     teasers: set[int] = set()
-    for index, box in enumerate(boxes):
-        if box.parent in teasers or (index in chars and sums[index] <= _TEASER_CHARS):
+    for index, parent in enumerate(parents):
+        if parent in teasers or (index in chars and sums[index] <= _TEASER_CHARS):
             teasers.add(index)
     return frozenset(teasers)
 
 
-def _candidates(blocks: Sequence[Block], boxes: Sequence[Box]) -> set[int]:
+def _candidates(blocks: Sequence[Block], boxes: Boxes) -> set[int]:
     found: set[int] = set()
     for block in blocks:
-        if block.link_chars * 10 < len(block.text) * 8 or block.box == NO_BOX:
-            continue
-        box = boxes[block.box]
-        if box.tag not in HEADINGS:
+        box = block.box
+        if block.link_chars * 10 < len(block.text) * 8 or boxes.tags[box] not in HEADINGS:
             continue
         for _ in range(_LEVELS):
-            around = box.parent
-            if around == NO_BOX or around in found:
+            box = boxes.parents[box]
+            if box == NO_BOX or box in found:
                 break
-            found.add(around)
-            box = boxes[around]
+            found.add(box)
     return found

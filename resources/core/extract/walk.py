@@ -9,7 +9,7 @@ from typing import Final
 
 from selectolax.lexbor import LexborNode
 
-from .blocks import NO_BOX, Block, Box
+from .blocks import NO_BOX, Block, Boxes
 from .models import MAX_TEXT_CHARS
 
 _HIDDEN_STYLE: Final = re.compile(r"display\s?:\s?none|visibility\s?:\s?hidden", re.I)
@@ -29,7 +29,9 @@ _WITHOUT_TEXT: Final = frozenset(
     """.split()
 )
 _TELLING: Final = frozenset("title meta link base script img a h1 h2 h3".split())
-_MARKS: Final = ("class", "id", "role", "itemprop")
+_MARKS: Final = frozenset(("class", "id", "role", "itemprop"))
+_HIDING: Final = frozenset(("hidden", "aria-hidden", "style"))
+_MAX_MARK_CHARS: Final = 300
 _MAX_BOXES: Final = 100_000
 
 
@@ -44,37 +46,43 @@ class Walk:
     """
 
     blocks: list[Block] = field(default_factory=list)
-    boxes: list[Box] = field(default_factory=list)
+    boxes: Boxes = field(default_factory=Boxes)
     elements: list[LexborNode] = field(default_factory=list)
+    _cells: list[int] = field(default_factory=list)
     _pieces: list[str] = field(default_factory=list)
     _link_chars: int = 0
     _total_chars: int = 0
-    _lead: str = "\n"
+    _last_cell: int = NO_BOX
 
-    def run(self, root: LexborNode) -> None:
+    def run(self, root: LexborNode) -> None:  # noqa: PLR0912 - a call per node costs too much
         """Visit all nodes under and with `root`, depth first."""
+        pieces, elements = self._pieces, self.elements
         stack: list[tuple[LexborNode, int, bool]] = []
         node, box, is_link = root, NO_BOX, False
         while True:
-            child, inner, is_linked = None, box, is_link
             tag = node.tag
             if tag == "-text":
-                self._add_text(node.text_content or "", is_link)
+                text = node.text_content or ""
+                if pieces or not text.isspace():
+                    pieces.append(text)
+                    if is_link:
+                        self._link_chars += len(text)
             else:
-                if tag in _TELLING:
-                    self.elements.append(node)
-                    is_linked = is_link or tag == "a"
+                inner = box
                 if tag in _BOXES:
-                    self._break(box)
+                    if pieces:
+                        self._break(box)
                     inner = self._open(node, tag or "", box)
-                elif tag in _BREAKS:
+                elif tag in _BREAKS and pieces:
                     self._break(box)
-                if tag not in _WITHOUT_TEXT:
-                    child = node.first_child
-            if child is not None:
-                stack.append((node, box, is_link))
-                node, box, is_link = child, inner, is_linked
-                continue
+                if tag in _TELLING:
+                    elements.append(node)
+                child = None if tag in _WITHOUT_TEXT else node.first_child
+                if child is not None:
+                    stack.append((node, box, is_link))
+                    is_link = is_link or tag == "a"
+                    node, box = child, inner
+                    continue
             following = node.next
             while following is None:
                 if not stack:
@@ -82,45 +90,57 @@ class Walk:
                     return
                 node, outer, is_link = stack.pop()
                 if outer != box:
-                    self._close(box)
-                box = outer
+                    if pieces:
+                        self._break(box)
+                    box = outer
                 following = node.next
             node = following
 
-    def _add_text(self, text: str, is_link: bool) -> None:
-        self._pieces.append(text)
-        if is_link:
-            self._link_chars += len(text)
-
     def _break(self, box: int) -> None:
         """End a block: what was collected since the last break stands in `box`."""
-        if not self._pieces:
-            return
-        text = " ".join("".join(self._pieces).split())
-        self._pieces.clear()
+        pieces = self._pieces
+        text = " ".join("".join(pieces).split())
+        pieces.clear()
         if text and self._total_chars < MAX_TEXT_CHARS:
-            self.blocks.append(Block(text, box, min(self._link_chars, len(text)), self._lead))
-            self._total_chars += len(text) + 1
-            self._lead = "\n"
+            length = len(text)
+            cell = self._cells[box] if box != NO_BOX else NO_BOX
+            lead = "\n" if cell == NO_BOX else self._lead(cell)
+            self._last_cell = cell
+            self.blocks.append(Block(text, box, min(self._link_chars, length), lead))
+            self._total_chars += length + 1
         self._link_chars = 0
 
-    def _open(self, node: LexborNode, tag: str, parent: int) -> int:
-        if len(self.boxes) >= _MAX_BOXES:
-            return parent
-        attributes = node.attributes
-        mark, is_hidden = "", False
-        if attributes:
-            mark = " ".join([value for name in _MARKS if (value := attributes.get(name))])[:300]
-            style = attributes.get("style")
-            is_hidden = (
-                "hidden" in attributes
-                or attributes.get("aria-hidden") == "true"
-                or (style is not None and _HIDDEN_STYLE.search(style[:300]) is not None)
-            )
-        self.boxes.append(Box(parent, tag, mark, is_hidden))
-        return len(self.boxes) - 1
+    def _lead(self, cell: int) -> str:
+        """Return a tab between cells of one row, so that a name and its number stay in one line."""
+        last, parents = self._last_cell, self.boxes.parents
+        is_next = last not in (NO_BOX, cell) and parents[cell] == parents[last]
+        return "\t" if is_next else "\n"
 
-    def _close(self, box: int) -> None:
-        self._break(box)
-        # Cells of a row stay in one line, so that a name and its number do.
-        self._lead = "\t" if self.boxes[box].tag in _CELLS else "\n"
+    def _open(self, node: LexborNode, tag: str, parent: int) -> int:
+        boxes = self.boxes
+        index = len(boxes.tags)
+        if index >= _MAX_BOXES:
+            return parent
+        mark = ""
+        for name, value in node.attributes.items():
+            if name in _MARKS:
+                mark = f"{mark} {value}" if mark else value or ""
+            elif name in _HIDING and _hides(name, value or ""):
+                boxes.hidden.add(index)
+        boxes.parents.append(parent)
+        boxes.tags.append(tag)
+        boxes.marks.append(mark[:_MAX_MARK_CHARS])
+        is_inside = parent != NO_BOX
+        self._cells.append(index if tag in _CELLS else self._cells[parent] if is_inside else NO_BOX)
+        return index
+
+
+def _hides(name: str, value: str) -> bool:
+    """Tell whether an attribute hides its element."""
+    match name:
+        case "style":
+            return _HIDDEN_STYLE.search(value[:300]) is not None
+        case "aria-hidden":
+            return value == "true"
+        case _:
+            return True

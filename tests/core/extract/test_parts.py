@@ -2,6 +2,7 @@
 
 import pytest
 
+from resources.core.extract import extract_page
 from resources.core.extract.company import clean_name
 from resources.core.extract.emails import find_emails
 from resources.core.extract.imprint import find_legal_name, find_registration
@@ -227,3 +228,43 @@ def test_deep_markup_keeps_its_text():
     guarded = make_parsable(markup)
     assert "info@acme.de" in guarded
     assert guarded.count("<div") < 100
+
+
+def test_the_words_above_a_street_can_be_the_name():
+    body = (
+        b"<p>Kubrat Pumps &amp; Service Co.<br>1070 South Galapago Street<br>Denver, CO 80223</p>"
+    )
+    page = extract_page(body, "https://unrelated.example/")
+    assert "Kubrat Pumps & Service Co" in [name for name, _ in page.company_name_candidates]
+
+
+def test_a_state_is_no_legal_form():
+    assert find_legal_name([], "Visit us in Las Vegas NV 89101 today", "acme.com") is None
+
+
+def test_small_words_inside_a_legal_name_stay():
+    assert find_legal_name([], "A van Tilburg BV", "tilburg.nl") == "A van Tilburg BV"
+
+
+@pytest.mark.parametrize(
+    ("printed", "e164"),
+    [
+        ("Tel (41 21) 802 7000", "+41218027000"),
+        ("1-610-282-3800Customer Service", "+16102823800"),
+        ("New Orleans, LA 70112 504-988-5187", "+15049885187"),
+    ],
+)
+def test_numbers_are_found_in_odd_places(printed, e164):
+    assert [each.e164 for each in find_phones(printed, [], ("US",))] == [e164]
+
+
+def test_a_number_above_the_word_fax_is_no_fax():
+    text = "Phone number: (310) 652-2400\nFax number: (310) 652-2370"
+    kinds = [(each.e164, each.kind) for each in find_phones(text, [], ("US",))]
+    assert kinds == [("+13106522400", "phone"), ("+13106522370", "fax")]
+
+
+def test_one_letter_before_a_plus_names_the_kind():
+    text = "T +44 (0)20 3167 4997 | F +44 (0)20 7629 1317"
+    kinds = [each.kind for each in find_phones(text, [], ("GB",))]
+    assert kinds == ["phone", "fax"]
