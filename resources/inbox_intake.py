@@ -7,6 +7,7 @@ the batches there.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import uuid
 from collections.abc import Collection, Iterator, Mapping
@@ -14,11 +15,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from resources.adapters import scratch
 from resources.adapters.inbox import InboxFolder, open_inbox
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.inbox import InboxFiles
 from resources.adapters.ledger.lists import IngestReport
+from resources.adapters.list_source import one_line
 from resources.adapters.list_spool import SpoolError
 from resources.core.batches import list_name_from
 from resources.core.config import Settings
@@ -41,6 +45,8 @@ from resources.core.inbox import (
 )
 from resources.core.inbox_report import IntakeReport, counted, taken_in
 from resources.core.ports import Clock
+from resources.core.redaction import redact
+from resources.inbox_claims import renewed
 from resources.inbox_requests import Asking
 from resources.ingest import read_list, take_in
 
@@ -48,6 +54,8 @@ from resources.ingest import read_list, take_in
 LONGEST_LOOK_S = 20.0
 READING_FOLDER = "inbox-reading"
 STAYS = " It stays in the inbox, and is not taken again. "
+
+_log = logging.getLogger(__name__)
 
 Work = tuple[KnownFile, SeenFile | None, FileVerdict]
 
@@ -81,7 +89,7 @@ class InboxIntake:
         try:
             folder = self._given_folder or open_inbox(self._settings)
             report.inbox = folder.shown
-            seen = folder.look()
+            seen = folder.look(report.troubles)
         except (UsageError, InboxAway) as error:
             report.troubles.append(str(error))
             return report
@@ -141,6 +149,16 @@ class InboxIntake:
         if claim is None:
             return
         step = _Step(self._files, folder, replace(known, claim=claim), claim, report, now)
+        try:
+            self._do(step, seen, verdict)
+        except SQLAlchemyError:
+            raise  # our own database: nothing else can be done either, and no file is to blame
+        except Exception as error:  # noqa: BLE001  # it is one file's, and keeps no other
+            _log.exception("The file %s of the inbox", known.address)
+            step.give_up_for_now(verdict.action, error)
+
+    def _do(self, step: _Step, seen: SeenFile | None, verdict: FileVerdict) -> None:
+        known = step.known
         if verdict.action is FileAction.TAKE and seen is not None:
             self._take(step, seen)
         elif verdict.action is FileAction.SET_ASIDE and seen is not None:
@@ -164,10 +182,14 @@ class InboxIntake:
         copy = self._reading / step.claim / plain_name(seen.name)
         try:
             with (
+                renewed(self._files, step.claim, self._clock),
                 self._fetched(step, seen, copy),
                 closing(read_list(copy, name=name, scratch=self._scratch)) as content,
             ):
                 ingest = take_in(self._ledger, self._clock, content, self._settings.batch_size)
+        except SQLAlchemyError as error:
+            self._give_back(step, error)
+            raise
         except FileChanged:
             self._files.let_go(step.claim, "", step.now)
             step.report.left.append(f"{seen.address} is left: it is still being written.")
@@ -181,6 +203,17 @@ class InboxIntake:
                 step.set_aside(seen, sentence)
         else:
             self._finish(step, seen, name, scope, ingest)
+
+    def _give_back(self, step: _Step, error: SQLAlchemyError) -> None:
+        """Our database failed while a file was read: the file is tried again, as often as needed.
+
+        Where not even that can be written down, the claim runs out, and the try does not count
+        because its process is still there (`ledger/inbox`).
+        """
+        try:
+            self._files.let_go(step.claim, "", step.now)
+        except SQLAlchemyError:
+            _log.warning("The database is away: %s is tried again. %s", step.known.address, error)
 
     @contextmanager
     def _fetched(self, step: _Step, seen: SeenFile, copy: Path) -> Iterator[None]:
@@ -251,6 +284,18 @@ class _Step:
         self.files.let_go(self.claim, trouble, self.now)
         self.report.troubles.append(trouble)
 
+    def give_up_for_now(self, action: FileAction, error: Exception) -> None:
+        """Note that something happened that nobody foresaw; it is tried again later."""
+        said = (
+            f"{self.known.address} could not be dealt with ({type(error).__name__}: "
+            f"{redact(one_line(error))}). The log of the code server has more; it is tried again."
+        )
+        if action is FileAction.TAKE:
+            self.files.failed(self.claim, said, self.now)
+        else:
+            self.files.not_moved(self.claim, said, self.now)
+        self.report.troubles.append(said)
+
     def set_aside(self, seen: SeenFile, sentence: str) -> None:
         """Note that a file cannot be used, and move it away with its report."""
         if self.files.set_aside(self.claim, sentence, self.now):
@@ -287,10 +332,12 @@ def _without_copy(sentence: str, copy: Path, seen: SeenFile) -> str:
 
 
 def _is_our_own(error: BaseException) -> bool:
-    """Whether our own disk is to blame, and not the file; a spoilt file gives no system error."""
+    """Whether our own disk or database is to blame; a spoilt file gives no system error."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, SpoolError) or (isinstance(cause, OSError) and cause.errno):
+        if isinstance(cause, SpoolError | SQLAlchemyError) or (
+            isinstance(cause, OSError) and cause.errno
+        ):
             return True
         cause = cause.__cause__
     return False

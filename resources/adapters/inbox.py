@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,10 @@ MOST_WHY_CHARS = 200
 # What tells of a change where there is no ETag; each kind of storage has a name of its own for it.
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "modify", "modified", "ino")
 _ETAGS = ("ETag", "etag", "md5Hash")
+# File systems on which a file grows where it lies, and whose writers nobody can ask about.
+_WRITTEN_IN_PLACE = frozenset({"ftp", "sftp", "ssh", "smb", "webhdfs", "hdfs"})
+# A file that vanishes while its folder is listed makes the listing fail.
+_MOST_LISTINGS = 3
 
 
 class InboxFolder:
@@ -54,26 +58,44 @@ class InboxFolder:
 
     # -- looking ----------------------------------------------------------------------------------
 
-    def look(self) -> dict[str, SeenFile]:
+    def look(self, troubles: list[str] | None = None) -> dict[str, SeenFile]:
         """The files that may be lists, by address.
+
+        Args:
+            troubles: Gets a sentence for each entry that cannot be looked at; it keeps no other
+                one from being seen.
 
         Raises:
             InboxAway: the folder cannot be listed.
         """
-        try:
-            with self._reaching("listed", self.shown):
-                if self._is_local:
-                    self._fs.makedirs(self._root, exist_ok=True)
-                self._fs.invalidate_cache()
-                entries = self._fs.ls(self._root, detail=True)
-        except FileChanged:
-            return {}  # where folders are only prefixes, an empty one is not there
         found: dict[str, SeenFile] = {}
-        for entry in entries:
-            seen = self._seen(entry)
+        for entry in self._entries():
+            try:
+                seen = self._seen(entry)
+            except InboxAway as error:
+                if troubles is not None:
+                    troubles.append(str(error))
+                continue
             if seen is not None:
                 found[seen.address] = seen
         return found
+
+    def _entries(self) -> Sequence[Mapping[str, Any]]:
+        for _ in range(_MOST_LISTINGS):
+            try:
+                with self._reaching("listed", self.shown):
+                    if self._is_local:
+                        self._fs.makedirs(self._root, exist_ok=True)
+                    self._fs.invalidate_cache()
+                    found: Sequence[Mapping[str, Any]] = self._fs.ls(self._root, detail=True)
+                    return found
+            except FileChanged:
+                if not self._is_local:
+                    return []  # where folders are only prefixes, an empty one is not there
+        raise InboxAway(
+            f"{self.shown} cannot be listed: files vanish from it while it is. It is looked at "
+            "again by itself."
+        )
 
     def _seen(self, entry: Mapping[str, Any]) -> SeenFile | None:
         name = str(entry["name"]).rpartition("/")[2]
@@ -92,9 +114,16 @@ class InboxFolder:
     def _address(self, name: str) -> str:
         return f"{self.shown.rstrip('/')}/{shown_name(name)}"
 
-    def is_open(self, seen: SeenFile) -> bool:
-        """Whether a process of this machine has a file open for writing; False where unknown."""
-        return self._is_local and _is_open_for_writing(self._path(seen.name))
+    def is_open(self, seen: SeenFile) -> bool | None:
+        """Whether a process has a file open for writing; None where that cannot be told.
+
+        An object in a store is there once it is whole.
+        """
+        if self._is_local:
+            return _is_open_for_writing(self._path(seen.name))
+        protocol = self._fs.protocol
+        names = {protocol} if isinstance(protocol, str) else set(protocol)
+        return None if names & _WRITTEN_IN_PLACE else False
 
     # -- one file ---------------------------------------------------------------------------------
 
@@ -149,7 +178,11 @@ class InboxFolder:
         """Whether a new file came between the look and the move, and was moved instead."""
         with self._reaching("looked at", seen.address):
             info = self._fs.info(target)
-        return _same_anywhere(self._stamp(seen.name, info)) != _same_anywhere(seen.stamp)
+            is_one_disk = os.stat(self._root).st_dev == os.stat(target).st_dev
+        stamp = self._stamp(seen.name, info)
+        if is_one_disk:
+            return stamp != seen.stamp
+        return _same_anywhere(stamp) != _same_anywhere(seen.stamp)
 
     def _put_back(self, seen: SeenFile, source: str, target: str) -> None:
         with self._reaching("put back", seen.address):
@@ -248,14 +281,17 @@ def _same_anywhere(stamp: str) -> str:
     return " ".join(part for part in stamp.split(" ") if not part.startswith("ino="))
 
 
-def _is_open_for_writing(path: str) -> bool:
-    """Ask Linux for a read lease, which it refuses while anybody has the file open for writing."""
+def _is_open_for_writing(path: str) -> bool | None:
+    """Ask Linux for a read lease, which it refuses while anybody has the file open for writing.
+
+    None where it cannot be asked: it gives leases on files of its own disks alone, to their owner.
+    """
     if not hasattr(fcntl, "F_SETLEASE"):
-        return False
+        return None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
-        return False  # fetching it will say why
+        return None  # fetching it will say why
     try:
         # Somebody may open it just now, and then the lease's holder gets a signal: one that
         # nobody minds instead of SIGIO, which would end this process.
@@ -263,7 +299,7 @@ def _is_open_for_writing(path: str) -> bool:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
-        return error.errno == errno.EAGAIN
+        return True if error.errno == errno.EAGAIN else None
     finally:
         os.close(descriptor)
     return False

@@ -15,6 +15,8 @@ from resources.core.errors import PipelineError
 
 # A file is whole when it looks the same at two looks that are so far apart.
 SETTLE_S = 10.0
+# The same where nobody can tell whether a process still has the file open for writing.
+UNKNOWN_SETTLE_S = 60.0
 # With a file that is empty so far, or that another process keeps open for writing.
 PATIENCE_S = 3600.0
 # Between two tries to read a file that could not be fetched, and to move one that could not be.
@@ -80,14 +82,14 @@ class SeenFile:
         address: Folder and name, fit to be shown; tells it apart from every other file.
         size_bytes: Its size.
         stamp: Changes whenever the file is written to.
-        is_open: Whether a process has it open for writing.
+        is_open: Whether a process has it open for writing; None where that cannot be told.
     """
 
     name: str
     address: str
     size_bytes: int
     stamp: str
-    is_open: bool = False
+    is_open: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class KnownFile:
     Args:
         first_seen_at: When it looked like this for the first time, epoch seconds.
         at: When it came to its state, or was tried last, epoch seconds.
-        tries: Readings that have begun.
+        tries: Readings that have begun; not those that our own side kept from their end.
         list_name: The list that it is taken in as; None before that.
         scope: Names the limit of credits that holds for its batches.
         sentence: What became of it, or why it could not be fetched or moved; empty for nothing.
@@ -164,7 +166,7 @@ def decide_file(  # noqa: PLR0911  # a table of rules
         case FileState.SEEN:
             return _decide_unread(known, seen, now)
         case FileState.TAKING:
-            return _decide_broken_off(known, seen)
+            return _decide_broken_off(known, seen, now)
         case FileState.TAKEN | FileState.SET_ASIDE:
             if known.has_move_failed and abs(now - known.at) < MOVE_AGAIN_S:
                 return FileVerdict(FileAction.LEAVE, known.sentence)
@@ -186,7 +188,7 @@ def _decide_unread(  # noqa: PLR0911  # a table of rules
     # The clock may have been put back: then the time that has passed is not known.
     if seen.stamp != known.stamp or waited_s < 0:
         return FileVerdict(FileAction.NOTE, "it is still being written")
-    if waited_s < SETTLE_S:
+    if waited_s < (UNKNOWN_SETTLE_S if seen.is_open is None else SETTLE_S):
         return FileVerdict(FileAction.LEAVE, "it may still be written")
     if waited_s < PATIENCE_S and seen.size_bytes == 0:
         return FileVerdict(FileAction.LEAVE, "it is empty so far")
@@ -203,8 +205,10 @@ def _decide_unread(  # noqa: PLR0911  # a table of rules
     return FileVerdict(FileAction.TAKE)
 
 
-def _decide_broken_off(known: KnownFile, seen: SeenFile) -> FileVerdict:
+def _decide_broken_off(known: KnownFile, seen: SeenFile, now: float) -> FileVerdict:
     if known.tries < MOST_TRIES:
+        if known.sentence and abs(now - known.at) < FETCH_AGAIN_S:
+            return FileVerdict(FileAction.LEAVE, known.sentence)
         return FileVerdict(FileAction.TAKE)
     return FileVerdict(
         FileAction.SET_ASIDE,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from resources.adapters.inbox import InboxFolder, open_inbox
 from resources.core.config import load_settings
@@ -142,13 +143,19 @@ def test_a_file_that_was_written_to_since_the_look_stays_in_the_inbox(inbox: Inb
     assert inbox.names() == ["a.csv"]
 
 
+@pytest.mark.parametrize("is_alike", [False, True], ids=["another", "of equal size and time"])
 def test_a_file_that_replaced_the_other_in_the_moment_of_the_move_is_put_back(
-    disk: Inbox, tmp_path: Path
+    disk: Inbox, tmp_path: Path, is_alike: bool
 ) -> None:
     disk.drop("a.csv", "old")
     seen = _seen(disk)
     new = tmp_path / "new.csv"
     new.write_text("the new one")
+    if is_alike:
+        new.write_text("the new one"[: seen.size_bytes].ljust(seen.size_bytes, "!"))
+        there = Path(disk.address("a.csv")).stat()
+        os.utime(new, ns=(there.st_atime_ns, there.st_mtime_ns))
+    text = new.read_text()
 
     class Replacing(type(disk.fs)):  # type: ignore[misc]
         def mv(self, *arguments: str) -> None:
@@ -159,7 +166,7 @@ def test_a_file_that_replaced_the_other_in_the_moment_of_the_move_is_put_back(
     folder = InboxFolder(Replacing(), disk.root, disk.root)
     with pytest.raises(FileChanged):
         folder.move(seen, folder.free_place("taken", "a.csv", NOW))
-    assert Path(disk.address("a.csv")).read_text() == "the new one"
+    assert Path(disk.address("a.csv")).read_text() == text
     assert disk.names("taken") == []
 
 
@@ -248,7 +255,18 @@ def test_a_file_that_a_process_writes_to_is_known_to_be_open(disk: Inbox) -> Non
         assert disk.folder.is_open(seen)
     assert not disk.folder.is_open(seen)
     path.unlink()
-    assert not disk.folder.is_open(seen)
+    assert disk.folder.is_open(seen) is None
+
+
+def test_where_files_grow_in_place_nobody_can_tell_whether_one_is_open() -> None:
+    class Elsewhere(MemoryFileSystem):  # type: ignore[misc]
+        protocol = ("sftp", "ssh")
+
+    files = Elsewhere()
+    files.pipe_file("/sftp-inbox/a.csv", b"domain")
+    folder = InboxFolder(files, "/sftp-inbox", "/sftp-inbox")
+    (seen,) = folder.look().values()
+    assert folder.is_open(seen) is None
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}", "{}/"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,10 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
+from resources.adapters.inbox import InboxFolder
 from resources.adapters.ledger.inbox import CLAIM_S, InboxFiles
 from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.scratch import FOLDER
@@ -23,6 +27,7 @@ from resources.core.inbox import (
     MOVE_AGAIN_S,
     PATIENCE_S,
     FileState,
+    SeenFile,
 )
 from resources.core.models import FETCHING, Phase
 from resources.inbox_intake import LONGEST_LOOK_S, InboxIntake, IntakeReport
@@ -440,6 +445,60 @@ def test_a_file_that_cannot_be_read_is_not_blamed_and_tried_again(desk: Desk) ->
     desk.inbox.fs.fail(None)
     desk.look(after_s=FETCH_AGAIN_S)
     _whole_once(desk)
+
+
+def test_our_own_database_is_never_blamed_on_the_file(desk: Desk) -> None:
+    """Writing fails for want of a table, more often than a file may end its reader."""
+    desk.inbox.drop("three.csv", THREE)
+    desk.look()
+    for _ in range(MOST_TRIES + 2):
+        with desk.ledger.database.write() as connection:
+            connection.execute(text("ALTER TABLE members RENAME TO away"))
+        with pytest.raises(SQLAlchemyError):
+            desk.look(after_s=FETCH_AGAIN_S)
+        with desk.ledger.database.write() as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO members"))
+        assert desk.inbox.names() == ["three.csv"]
+    assert desk.look().set_aside == []
+    _whole_once(desk)
+
+
+class Bewildered(InboxFolder):
+    """A folder in which one file does what nobody foresaw."""
+
+    def fetch(self, seen: SeenFile, target: Path) -> None:
+        if seen.name == "odd.csv":
+            raise ZeroDivisionError("a bug")
+        super().fetch(seen, target)
+
+
+def test_what_nobody_foresaw_keeps_no_other_file_and_ends_after_some_tries(on_disk: Desk) -> None:
+    desk = on_disk
+    desk.inbox.folder = Bewildered(desk.inbox.fs, desk.inbox.root, desk.inbox.root)
+    desk.inbox.drop("odd.csv", THREE)
+    desk.inbox.drop("three.csv", THREE)
+    desk.look()
+    report = desk.look()
+    assert "odd.csv could not be dealt with (ZeroDivisionError: a bug)" in report.note
+    assert desk.domains("three") == ["acme.example", "beta.example", "gamma.example"]
+    assert desk.look().set_aside == [], "not again at once"
+    for _ in range(MOST_TRIES):
+        report = desk.look(after_s=FETCH_AGAIN_S)
+    assert [one.file for one in report.set_aside] == [desk.inbox.address("odd.csv")]
+
+
+def test_entries_that_are_no_files_block_nothing(on_disk: Desk) -> None:
+    desk = on_disk
+    folder = Path(desk.inbox.root)
+    (folder / "folder.csv").mkdir()
+    (folder / "loop.csv").symlink_to("loop.csv")
+    (folder / "nowhere.csv").symlink_to("not there")
+    os.mkfifo(folder / "pipe.csv")
+    (Path(os.fsencode(folder).decode()) / os.fsdecode(b"\xff\n.csv")).write_text(THREE)
+    desk.inbox.drop("three.csv", THREE)
+    desk.look_often()
+    assert desk.domains("three") == ["acme.example", "beta.example", "gamma.example"]
+    assert len(desk.inbox.names("taken")) + len(desk.inbox.names("set-aside")) >= 2
 
 
 def test_a_disk_of_ours_that_fails_is_not_blamed_on_the_file(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from threading import Barrier, Thread
 
 import pytest
@@ -16,8 +17,9 @@ from resources.adapters.ledger.schema import inbox_files
 from resources.adapters.ledger.workers import current_process
 from resources.core.inbox import FileState, KnownFile, SetAside
 from resources.core.models import FETCHING, Phase
+from resources.inbox_claims import renewed
 from tests.support.ledgers import add_list
-from tests.support.time import NOW
+from tests.support.time import NOW, ManualClock
 
 A, B = "/in/a.csv", "/in/b.csv"
 DOMAINS = [f"d{number}.example" for number in range(5)]
@@ -108,7 +110,9 @@ def test_a_claim_ends_with_its_time(files: InboxFiles) -> None:
     assert _only(files, NOW + CLAIM_S - 1).is_in_hand
     known = _only(files, NOW + CLAIM_S)
     assert not known.is_in_hand
-    assert (known.state, known.tries, known.list_name) == (FileState.TAKING, 1, "a")
+    assert (known.state, known.list_name) == (FileState.TAKING, "a")
+    assert known.tries == 0, "its process is still here: it did not die of the file"
+    assert not _only(files, NOW - 3_600).is_in_hand, "a clock that was put back holds nobody up"
 
 
 def test_a_claim_ends_with_its_process(ledger: Ledger, files: InboxFiles) -> None:
@@ -120,6 +124,18 @@ def test_a_claim_ends_with_its_process(ledger: Ledger, files: InboxFiles) -> Non
     with ledger.database.write() as connection:
         connection.execute(update(inbox_files).values(claimed_by=words))
     assert not _only(files).is_in_hand
+    assert _only(files).tries == 1
+
+
+def test_a_claim_is_kept_for_as_long_as_a_file_is_read(files: InboxFiles) -> None:
+    claim, clock = _begun(files), ManualClock(NOW)
+    clock.advance(CLAIM_S - 1)
+    give_up_at = time.monotonic() + 30
+    with renewed(files, claim, clock, every_s=0.01):
+        while not _only(files, NOW + CLAIM_S + 10).is_in_hand:
+            assert time.monotonic() < give_up_at
+    assert not _only(files, NOW + 3 * CLAIM_S).is_in_hand
+    assert not files.renew("somebody else's", NOW)
 
 
 def test_who_lost_the_claim_changes_nothing_any_more(files: InboxFiles) -> None:

@@ -18,6 +18,7 @@ from resources.core.inbox import (
     MOVE_AGAIN_S,
     PATIENCE_S,
     SETTLE_S,
+    UNKNOWN_SETTLE_S,
     FileAction,
     FileState,
     KnownFile,
@@ -44,6 +45,7 @@ UNMOVED = replace(TAKEN, has_move_failed=True, at=LATER)
 CHANGED = replace(SEEN, stamp="size=120 mtime=2.0", size_bytes=120)
 EMPTY = replace(SEEN, size_bytes=0)
 OPEN = replace(SEEN, is_open=True)
+UNKNOWN = replace(SEEN, is_open=None)
 HUGE = replace(SEEN, size_bytes=MOST_FILE_BYTES + 1)
 
 
@@ -61,6 +63,8 @@ HUGE = replace(SEEN, size_bytes=MOST_FILE_BYTES + 1)
         (KNOWN, EMPTY, NOW + PATIENCE_S, FileAction.TAKE),  # which will say that it is empty
         (KNOWN, OPEN, LATER, FileAction.LEAVE),
         (KNOWN, OPEN, NOW + PATIENCE_S, FileAction.TAKE),
+        (KNOWN, UNKNOWN, NOW + UNKNOWN_SETTLE_S - 1, FileAction.LEAVE),
+        (KNOWN, UNKNOWN, NOW + UNKNOWN_SETTLE_S, FileAction.TAKE),
         (KNOWN, HUGE, LATER, FileAction.SET_ASIDE),
         (KNOWN, HUGE, NOW + 1, FileAction.LEAVE),
         (UNREADABLE, SEEN, LATER + 1, FileAction.LEAVE),
@@ -75,6 +79,8 @@ HUGE = replace(SEEN, size_bytes=MOST_FILE_BYTES + 1)
         (TAKING, CHANGED, LATER, FileAction.COMPLETE),
         (TAKING, None, LATER, FileAction.COMPLETE),
         (replace(TAKING, tries=MOST_TRIES - 1), SEEN, LATER, FileAction.TAKE),
+        (replace(TAKING, sentence="A bug.", at=LATER), SEEN, LATER + 1, FileAction.LEAVE),
+        (replace(TAKING, sentence="A bug."), SEEN, NOW + FETCH_AGAIN_S, FileAction.TAKE),
         (replace(TAKING, tries=MOST_TRIES), SEEN, LATER, FileAction.SET_ASIDE),
         # -- dealt with, and still there
         (TAKEN, SEEN, LATER, FileAction.MOVE),

@@ -19,8 +19,8 @@ from resources.adapters.ledger.workers import ProcessIdentity, current_process, 
 from resources.core.inbox import FileState, KnownFile, SetAside
 from resources.core.models import FETCHING, Phase
 
-# Whoever reads a list for longer may be joined by somebody else, which costs time and nothing more.
-CLAIM_S = 300.0
+# Whoever reads for longer renews it; else somebody else begins, which costs time and nothing more.
+CLAIM_S = 120.0
 FORGOTTEN_AFTER_S = 90 * 86_400.0
 ROWS_PER_STATEMENT = 2_000
 
@@ -111,9 +111,15 @@ class InboxFiles:
                     claim=claim,
                     claimed_by=_words(current_process()),
                     claimed_until=now + CLAIM_S,
+                    # Without a reading that our own side broke off.
+                    tries=known.tries,
                 )
             ).rowcount
         return claim if changed else None
+
+    def renew(self, claim: str, now: float) -> bool:
+        """Go on with the work on a file. Returns False where the claim has gone to another."""
+        return self._change(claim, claimed_until=now + CLAIM_S)
 
     def begin(self, claim: str, list_name: str, scope: str, now: float) -> bool:
         """Note that reading begins. Returns False where the claim has gone to somebody else."""
@@ -141,6 +147,10 @@ class InboxFiles:
             at=now,
             claim=None,
         )
+
+    def failed(self, claim: str, sentence: str, now: float) -> bool:
+        """Note that a reading ended as nobody foresaw; it counts, and is tried again later."""
+        return self._change(claim, sentence=sentence, at=now, claim=None)
 
     def taken(self, claim: str, sentence: str, now: float) -> bool:
         """Note that a file's domains are in the ledger; to be followed by a move."""
@@ -293,6 +303,14 @@ def _is_still(known: KnownFile) -> Any:
 
 
 def _known(row: Row[Any], now: float) -> KnownFile:
+    is_in_hand = _is_in_hand(row, now)
+    # Its reader is still there and has let it go without a word: our database was away.
+    is_ours = (
+        row.state == FileState.TAKING
+        and row.claim is not None
+        and not is_in_hand
+        and _is_here(_identity(row))
+    )
     return KnownFile(
         id=row.id,
         address=row.address,
@@ -300,22 +318,32 @@ def _known(row: Row[Any], now: float) -> KnownFile:
         state=FileState(row.state),
         first_seen_at=row.first_seen_at,
         at=row.at,
-        tries=row.tries,
+        tries=max(0, row.tries - 1) if is_ours else row.tries,
         list_name=row.list_name,
         scope=row.scope,
         sentence=row.sentence,
         place=row.place,
         has_move_failed=bool(row.has_move_failed),
         claim=row.claim,
-        is_in_hand=_is_in_hand(row, now),
+        is_in_hand=is_in_hand,
     )
 
 
 def _is_in_hand(row: Row[Any], now: float) -> bool:
-    if row.claim is None or row.claimed_until <= now:
+    # What is further ahead than a claim lasts was written before the clock was put back.
+    if row.claim is None or not now < row.claimed_until <= now + CLAIM_S:
         return False
+    return not is_process_gone(_identity(row))
+
+
+def _identity(row: Row[Any]) -> ProcessIdentity:
     host, boot_id, pid, started = row.claimed_by.rsplit("/", 3)
-    return not is_process_gone(ProcessIdentity(host, boot_id, int(pid), float(started)))
+    return ProcessIdentity(host, boot_id, int(pid), float(started))
+
+
+def _is_here(process: ProcessIdentity) -> bool:
+    """Whether a process lives on this machine for certain."""
+    return process.host == current_process().host and not is_process_gone(process)
 
 
 def _words(identity: ProcessIdentity) -> str:
