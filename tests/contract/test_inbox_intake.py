@@ -12,12 +12,14 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from resources.adapters.inbox import InboxFolder
 from resources.adapters.ledger.inbox import CLAIM_S, InboxFiles
 from resources.adapters.ledger.ledger import Ledger
+from resources.adapters.ledger.schema import inbox_files
+from resources.adapters.ledger.workers import current_process
 from resources.adapters.scratch import FOLDER
 from resources.core.config import Settings, load_settings
 from resources.core.inbox import (
@@ -364,6 +366,16 @@ def test_bad_files_that_were_not_put_away_are_told_once_and_put_away_later(desk:
     assert len(desk.files.untold()) == 1
 
 
+def _bury_the_reader(ledger: Ledger) -> None:
+    """Let claims be those of a process that is gone: the one that was killed lives on in here."""
+    me = current_process()
+    words = f"{me.host}/{me.boot_id}/{me.pid}/1.0"
+    with ledger.database.write() as connection:
+        connection.execute(
+            update(inbox_files).where(inbox_files.c.claim.is_not(None)).values(claimed_by=words)
+        )
+
+
 def test_a_file_that_kills_its_reader_each_time_is_set_aside(desk: Desk) -> None:
     desk.inbox.drop("deadly.csv", THREE)
     desk.inbox.drop("three.csv", THREE)
@@ -372,6 +384,7 @@ def test_a_file_that_kills_its_reader_each_time_is_set_aside(desk: Desk) -> None
     for _ in range(2 * MOST_TRIES):
         with pytest.raises(Killed):
             desk.look(after_s=CLAIM_S)
+        _bury_the_reader(desk.ledger)
     desk.inbox.fs.fail(None)
     desk.look(after_s=CLAIM_S)
     aside = desk.files.untold().values()
