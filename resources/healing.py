@@ -199,6 +199,7 @@ class Healer:
                 in_hand_by=in_hand,
                 gate=gates.get(request.scope, gates[""]),
                 code_version=CODE_VERSIONS[phase],
+                is_settled=tally.unsettled == 0,
             )
 
     def _gates(

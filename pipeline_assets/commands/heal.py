@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,8 @@ def heal(*, sandbox: bool, dry_run: bool, as_json: bool) -> int:
     if as_json:
         print_json(_as_json(found, failures))
     else:
-        for sentence in (*found.repaired_sentences, *failures, found.sentence):
+        faults = [fault.sentence for fault in found.faults]
+        for sentence in (*found.repaired_sentences, *faults, *failures, found.sentence):
             print(sentence)
     counts = found.healing.counts()
     return 1 if any(counts[action] for action in UNFINISHED) else 0
@@ -77,6 +79,7 @@ def _reconcile(
         job_of,
         reconcile,
         tags_of,
+        tell,
     )
 
     failures: list[str | None] = []
@@ -84,6 +87,7 @@ def _reconcile(
         runs = Runs(instance, build_definitions())
         dead = runs.dead() if is_advice else runs.reap()
         found = reconcile(instance, platform, is_advice=is_advice, dead=dead)
+        _say(tell(platform, found))
         # A batch is run once: what is due again at once would keep this command for ever.
         done: set[tuple[str, str]] = set()
         for _ in range(MOST_LOOKS):
@@ -104,7 +108,14 @@ def _reconcile(
             if found.healing.is_directory_due:
                 failures.append(runs.run(DIRECTORY_JOB, directory_tags(platform)))
             found = reconcile(instance, platform, is_advice=False)
+            _say(tell(platform, found))
     return found, [failure for failure in failures if failure is not None]
+
+
+def _say(problems: Iterable[str]) -> None:
+    """What kept an alert from going out, such as a channel that does not answer."""
+    for problem in problems:
+        print(problem, file=sys.stderr)
 
 
 def _as_json(found: Reconciliation, failures: list[str]) -> dict[str, object]:
@@ -120,4 +131,5 @@ def _as_json(found: Reconciliation, failures: list[str]) -> dict[str, object]:
         "mended": [{"phase": phase, "batch": key} for phase, key in found.mended],
         "closed": list(found.repaired_sentences),
         "failures": failures,
+        "faults": [fault.sentence for fault in found.faults],
     }

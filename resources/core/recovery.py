@@ -201,6 +201,7 @@ class Standing:
         work: What is left to do; nothing where it is settled.
         progress: Changes whenever an attempt has brought anything (`Tally.progress`).
         is_recorded: Whether Dagster shows it as materialised.
+        is_settled: Whether all of its domains are; some of them may be refreshed all the same.
         in_hand_by: Who is at it or is about to be, in words; None for nobody.
         gate: What holds its phase back.
         code_version: Of the code that would run.
@@ -213,6 +214,7 @@ class Standing:
     in_hand_by: str | None = None
     gate: Gate = OPEN
     code_version: str = ""
+    is_settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,10 +249,10 @@ def _first_that_fits(  # noqa: PLR0911  # a table of rules
     work, request = standing.work, standing.request
     if standing.in_hand_by is not None:
         return Verdict(Action.IN_HAND, standing.in_hand_by)
-    if work.count == 0:
-        if standing.is_recorded:
-            return Verdict(Action.NOTHING, "settled")
+    if (standing.is_settled or work.count == 0) and not standing.is_recorded:
         return Verdict(Action.MEND, "settled, but Dagster does not show it")
+    if work.count == 0:
+        return Verdict(Action.NOTHING, "settled")
     if request.held_reason is not None:
         return Verdict(Action.HELD, request.held_reason)
     if not work.kinds:

@@ -81,6 +81,18 @@ CASES: dict[str, tuple[Standing, Action, str, float | None]] = {
         "settled, but Dagster does not show it",
         None,
     ),
+    "settled and not shown, while some of it is refreshed": (
+        _standing(DUE, is_settled=True),
+        Action.MEND,
+        "settled, but Dagster does not show it",
+        None,
+    ),
+    "settled and shown, and to be refreshed": (
+        _standing(DUE, is_settled=True, is_recorded=True),
+        Action.RUN,
+        "due: 3 timeout",
+        None,
+    ),
     "due since the beginning": (_standing(DUE), Action.RUN, "due: 3 timeout", None),
     "due this very moment": (_standing(DUE, due_at=NOW), Action.RUN, "due: 3 timeout", None),
     "due in a moment": (_standing(DUE, due_at=NOW + 0.1), Action.WAIT, "3 timeout", NOW + 0.1),

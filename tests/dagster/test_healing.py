@@ -580,6 +580,16 @@ def test_what_is_settled_is_put_right_in_dagster_without_a_run(
     assert (again.mended, [p for p in again.healing.plans if p.phase is SCRAPING]) == ([], [])
 
 
+def test_what_is_settled_is_put_right_though_a_refresh_of_it_still_waits(home: HealingHome) -> None:
+    home.ask(home.keys[:1])
+    home.settle(home.keys[:1])
+    home.set_work(home.keys[:1], refresh_asked=1, not_before=home.clock.now() + 100)
+    home.note_attempt(home.keys[:1], "timeout", SCRAPING)
+    home.instance.report_run_failed(home.run(home.keys[:1]), "Steps failed.")
+    assert home.look().mended == [(SCRAPING, home.keys[0])]
+    assert home.actions() == {home.keys[0]: Action.WAIT}
+
+
 def test_a_batch_whose_record_cannot_be_put_right_keeps_no_other_one_from_it(
     home: HealingHome,
 ) -> None:
