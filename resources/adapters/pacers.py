@@ -32,7 +32,8 @@ class ProviderPacer:
         self._sleep = sleep
         self._line = asyncio.Lock()
         self._drawing = asyncio.Lock()
-        self._left = asyncio.Event()
+        # Set while the first in line waits for a slot to come free.
+        self._left: asyncio.Future[None] | None = None
         self._in_flight = 0
         self._waiting = 0
         self._slots = 0
@@ -69,7 +70,8 @@ class ProviderPacer:
     def leave(self) -> None:
         """A call is over."""
         self._in_flight -= 1
-        self._left.set()
+        if self._left is not None:
+            _wake(self._left)
 
     async def give_back(self) -> None:
         """Return slots that are not used, and keep those that are."""
@@ -121,10 +123,29 @@ class ProviderPacer:
         if now >= self.not_before and self._in_flight >= max(1, self._slots):
             # All slots are in use: the next one is free when a call of ours ends, or the ledger
             # has another one for us.
-            self._left.clear()
-            await _first(self._left.wait(), self._sleep(wait_s))
+            await self._wait_for_slot(wait_s)
         else:
             await self._sleep(wait_s)
+
+    async def _wait_for_slot(self, wait_s: float) -> None:
+        """Wait until a call of ours ends, at most so long.
+
+        Under load each call waits here once, and mostly for a moment: that is no news for anybody
+        who looks, and needs no task.
+        """
+        loop = asyncio.get_running_loop()
+        self._left = loop.create_future()
+        try:
+            if wait_s <= BLOCK_S:
+                timer = loop.call_later(wait_s, _wake, self._left)
+                try:
+                    await self._left
+                finally:
+                    timer.cancel()
+            else:
+                await _first(self._left, self._sleep(wait_s))
+        finally:
+            self._left = None
 
 
 class SitePacer:
@@ -195,6 +216,11 @@ def _no_turn(endpoint: Endpoint, wait_s: float) -> CallError:
             retry_after_s=wait_s,
         )
     )
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 async def _first(*waits: Awaitable[object]) -> None:

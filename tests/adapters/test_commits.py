@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from resources.adapters.ledger.commits import CommitQueue
+from resources.adapters.ledger.commits import APART_S, BUSY_FROM, CommitQueue
 from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.ledger.schema import meta
 from tests.support.ledgers import open_at, sqlite_url
+from tests.support.time import ManualClock
 
 
 @pytest.fixture
@@ -103,6 +104,47 @@ def test_writes_that_come_together_share_a_commit(ledger: Ledger, commits: Commi
     # One for what blocked the thread, then 50, 50 and 20.
     assert asyncio.run(run()) == 4
     assert len(_keys(ledger)) == 120
+
+
+def test_after_a_large_commit_the_next_one_waits_a_moment_for_company(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    pauses: list[float] = []
+    paused, go = threading.Event(), threading.Event()
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        paused.set()
+        go.wait(20)
+
+    commits = CommitQueue(ledger.database, 50, clock=ManualClock(), pause=pause)
+
+    def write(key: str) -> asyncio.Future[str]:
+        return asyncio.ensure_future(commits.commit(lambda: _insert(ledger, key)))
+
+    async def run() -> int:
+        await write("alone")
+        await write("alone again")
+        assert not pauses
+        async with _Blocked(commits):
+            many = [write(f"many {number}") for number in range(BUSY_FROM)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*many)
+        first = write("first")
+        await asyncio.to_thread(paused.wait, 20)
+        counted = _Counted(ledger)
+        second = write("second")
+        await asyncio.sleep(0)
+        go.set()
+        await asyncio.gather(first, second)
+        return counted.number
+
+    try:
+        assert asyncio.run(run()) == 1
+        assert len(pauses) == 1
+        assert 0 < pauses[0] <= APART_S
+    finally:
+        commits.close()
 
 
 def test_one_bad_write_does_not_spoil_the_others_of_its_group(

@@ -1,8 +1,9 @@
 """Group commits: many small writes from an event loop, one transaction, off the loop's thread.
 
 A synced commit costs the same for one row as for a hundred. The queue takes whatever has come in
-while the previous commit ran, so that nobody waits for a timer: alone, a write commits at once;
-under load, commits grow up to `checkpoint_interval` writes. Writes of one kind are handed to the
+while the previous commit ran: alone, a write commits at once; under load, commits grow up to
+`checkpoint_interval` writes, and begin some way apart, because many small ones would take the
+processor from the calls. Writes of one kind are handed to the
 ledger together, because a statement for a hundred rows costs little more than one for a single row.
 
 A worker's queue is fenced: each commit first makes sure, in its own transaction, that nobody has
@@ -17,6 +18,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -34,6 +36,9 @@ T = TypeVar("T")
 DEADLOCK_TRIES = 3
 # A worker's progress is noted no more often: it costs a statement.
 PROGRESS_EVERY_S = 1.0
+# After a commit of so many writes the next one begins no sooner than this after it.
+BUSY_FROM = 8
+APART_S = 0.01
 # Writes many items at once. An exception in the place of a result is that item's own: it was not
 # written, and the others were.
 Many = Callable[[Sequence[Item]], Sequence[T | Exception]]
@@ -62,7 +67,9 @@ class CommitQueue:
         most: Most operations in one commit.
         worker_id: Whose writes these are: once it was declared dead nothing is written any
             more. None for no fence.
-        clock: Tells when the worker made progress; the system's unless given.
+        clock: Tells when the worker made progress, and how far apart commits are; the system's
+            unless given.
+        pause: Waits between two commits; takes seconds.
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class CommitQueue:
         most: int,
         worker_id: str | None = None,
         clock: Clock | None = None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database
         self._most = most
@@ -78,6 +86,7 @@ class CommitQueue:
         self._clock = clock or SystemClock()
         self._progress_at: float | None = None
         self._is_closed = False
+        self._pause = pause
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ledger-commits", daemon=True)
         self._thread.start()
@@ -120,11 +129,18 @@ class CommitQueue:
 
     def _work(self) -> None:
         is_open = True
+        next_at = 0.0
         while is_open:
             group = [self._queue.get()]
+            left_s = next_at - self._clock.now()
+            # A clock may be set back.
+            if 0.0 < left_s <= APART_S and self._queue.qsize() + 1 < self._most:
+                self._pause(left_s)
+            began_at = self._clock.now()
             while len(group) < self._most and not self._queue.empty():
                 group.append(self._queue.get())
             is_open = None not in group
+            next_at = began_at + APART_S if len(group) >= BUSY_FROM else 0.0
             self._commit_group([write for write in group if write is not None])
 
     def _commit_group(self, group: list[_Write], tries_left: int = DEADLOCK_TRIES) -> None:
