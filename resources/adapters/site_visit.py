@@ -22,15 +22,21 @@ from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.ledger.pages import PageRow
 from resources.adapters.robots import Robots
+from resources.adapters.sitemaps import Sitemaps
 from resources.adapters.store import Store
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
+from resources.core.extract import PageChoice, fill_up, guesses
+from resources.core.extract.page_choice import GUESSED
 from resources.core.models import DomainTask, Phase, Settled, State
 from resources.core.ports import Clock
 from resources.core.robots_directives import Directives, directives_of
 
 CODE_VERSION = "1"
 HOME = "home"
+SITEMAP = "sitemap"
+# A slow sitemap must leave time for the pages that it is about.
+SITEMAPS_SHARE = 0.3
 # The home page settles a site; slow other pages must not use up the domain's time and undo that.
 OTHERS_SHARE = 0.8
 _TRY_NEXT_FORM = {
@@ -68,6 +74,7 @@ class SiteVisit:
     ) -> None:
         self._fetcher = fetcher
         self._robots = robots
+        self._sitemaps = Sitemaps(fetcher)
         self._extraction = extraction
         self._ledger = ledger
         self._commits = commits
@@ -88,7 +95,12 @@ class SiteVisit:
         refusal = _refusal_of(home)
         if refusal is not None:
             return refusal
-        pages, failed = await self._others(task, home, known, others_until)
+        try:
+            choices, lost = await self._choices(task, home, others_until)
+        except CallError as error:
+            return error.failure
+        pages, failed = await self._others(task, home, choices, known, others_until)
+        failed = sorted([*lost, *failed], key=lambda item: item["url"])
         result = _result(home, pages, failed)
         return Settled(State.SUCCEEDED, payload=orjson.dumps(result, option=orjson.OPT_SORT_KEYS))
 
@@ -111,12 +123,45 @@ class SiteVisit:
         assert first_error is not None
         raise first_error
 
+    async def _choices(
+        self, task: DomainTask, home: _Visited, until: float
+    ) -> tuple[Sequence[PageChoice], list[dict[str, Any]]]:
+        """Which pages to visit: those that links lead to, then those of the sitemap, then guesses.
+
+        Returns: pages, and sitemaps that could not be had.
+        """
+        limit = self._settings.pages_per_site - 1
+        links = home.page.choices if home.said.is_followed else []
+        chosen = tuple(PageChoice(**choice) for choice in links)
+        if len(chosen) >= limit:
+            return chosen, []
+        here = home.row.final_url
+        site = _site_of(task.domain, here)
+        left_s = until - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(max(0.0, left_s * SITEMAPS_SHARE)):
+                listed = (await self._robots.rules(here)).sitemaps
+                found = await self._sitemaps.pages(site, here, listed, self._may_ask)
+        except TimeoutError:
+            return chosen, [{"url": here, "role": SITEMAP, "kind": FailureKind.TIMEOUT}]
+        lost = [{"url": one.url, "role": SITEMAP, "kind": one.kind} for one in found.failures]
+        chosen = fill_up(chosen, found.urls, site, (here, home.row.url), limit=limit)
+        if home.said.is_followed:
+            origin = "{0.scheme}://{0.netloc}".format(urlsplit(here))
+            language = home.page.page.get("language")
+            chosen += guesses(chosen, origin, language, limit=limit)
+        return chosen, lost
+
     async def _others(
-        self, task: DomainTask, home: _Visited, known: Mapping[str, PageRow], until: float
+        self,
+        task: DomainTask,
+        home: _Visited,
+        choices: Sequence[PageChoice],
+        known: Mapping[str, PageRow],
+        until: float,
     ) -> tuple[list[_Visited], list[dict[str, Any]]]:
         room = asyncio.Semaphore(self._settings.connections_per_host)
         failed: list[dict[str, Any]] = []
-        choices = home.page.choices if home.said.is_followed else []
 
         async def visit(url: str, kind: str) -> _Visited | None:
             async with room:
@@ -128,14 +173,14 @@ class SiteVisit:
                     failed.append({"url": url, "role": kind, "kind": error.failure.kind})
                     return None
 
-        visits = [asyncio.ensure_future(visit(choice["url"], choice["kind"])) for choice in choices]
+        visits = [asyncio.ensure_future(visit(choice.url, choice.kind)) for choice in choices]
         try:
             if visits:
                 left_s = until - asyncio.get_running_loop().time()
                 await asyncio.wait(visits, timeout=max(0.0, left_s))
             found = [one.result() for one in visits if one.done()]
             failed += [
-                {"url": choice["url"], "role": choice["kind"], "kind": FailureKind.TIMEOUT}
+                {"url": choice.url, "role": choice.kind, "kind": FailureKind.TIMEOUT}
                 for choice, one in zip(choices, visits, strict=True)
                 if not one.done()
             ]
@@ -144,13 +189,16 @@ class SiteVisit:
                 one.cancel()
             await asyncio.gather(*visits, return_exceptions=True)
         had = [v for v in found if v is not None]
+        # Nobody said that there is such a page.
+        guessed = {choice.url for choice in choices if choice.reason == GUESSED}
+        had = [v for v in had if v.row.url not in guessed or _why_left_out(v) is None]
         failed += [
             {"url": v.row.url, "role": v.row.role, "kind": kind}
             for v in had
             if (kind := _why_left_out(v)) is not None
         ]
         visited = [v for v in had if _why_left_out(v) is None]
-        return _without_copies(home, visited), sorted(failed, key=lambda item: item["url"])
+        return _without_copies(home, visited), failed
 
     async def _page(
         self, task: DomainTask, url: str, role: str, known: Mapping[str, PageRow]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -195,6 +196,105 @@ def test_a_page_that_robots_forbid_is_left_out_and_said_so(tmp_path: Path) -> No
         ("https://acme.example/about", "robots")
     ]
     assert len(content["pages"]) == 3
+
+
+# -- which pages ------------------------------------------------------------------------------
+
+BARE = reply(b"<html lang=en><title>Acme</title><body>Acme. <a href=/pricing>Prices</a></body>")
+
+
+def _map(*paths: str, kind: str = "url") -> bytes:
+    lines = "".join(f"<{kind}><loc>https://acme.example{path}</loc></{kind}>" for path in paths)
+    return f"<?xml version='1.0'?><urlset>{lines}</urlset>".encode()
+
+
+def _bare(**pages: Step) -> dict[str, Step | Sequence[Step]]:
+    named = {f"/{name.replace('_xml', '.xml')}": step for name, step in pages.items()}
+    others: dict[str, Step | Sequence[Step]] = {"/robots.txt": NO_ROBOTS, "/": BARE}
+    return {**others, "/pricing": _page("Pricing"), **named}
+
+
+def _titles(content: Mapping[str, Any]) -> list[str]:
+    return [page["page"]["title"] for page in content["pages"]]
+
+
+def test_where_links_lead_to_few_pages_the_sitemap_names_others(tmp_path: Path) -> None:
+    sitemap = reply(_map("/", "/blog/x", "/contact", "/about", "/login"))
+    script = _bare(sitemap_xml=sitemap, contact=_page("Contact"), about=_page("About"))
+    content = _content(_attempt(tmp_path, script))
+    assert _titles(content) == ["Acme", "Pricing", "About", "Contact"]
+    assert content["failed"] == []
+
+
+def test_where_links_lead_to_enough_pages_no_sitemap_is_asked_for(tmp_path: Path) -> None:
+    async def play(visits: _Visits) -> set[str]:
+        _content(await (await visits.visit(pages_per_site=4)).attempt(TASK))
+        return set(visits.server.paths)
+
+    assert "/sitemap.xml" not in _in(tmp_path, SITE, play)
+
+
+def test_an_index_in_packed_files_is_followed_where_robots_txt_says(tmp_path: Path) -> None:
+    async def play(visits: _Visits) -> tuple[list[str], set[str]]:
+        content = _content(await (await visits.visit()).attempt(TASK))
+        return _titles(content), set(visits.server.paths)
+
+    index = _map("/posts.xml.gz", "/pages.xml.gz", "/more.xml", "/most.xml", kind="sitemap")
+    script = {
+        **_bare(contact=_page("Contact")),
+        "/robots.txt": reply(b"Sitemap: https://acme.example/index.xml\n"),
+        "/index.xml": reply(index),
+        "/pages.xml.gz": reply(gzip.compress(_map("/contact")), content_type="application/gzip"),
+    }
+    titles, asked = _in(tmp_path, script, play)
+    assert titles == ["Acme", "Pricing", "Contact"]
+    assert {"/index.xml", "/pages.xml.gz", "/more.xml"} <= asked
+    assert not {"/sitemap.xml", "/posts.xml.gz", "/most.xml"} & asked
+
+
+def test_sitemaps_of_other_hosts_and_forbidden_ones_are_not_asked_for(tmp_path: Path) -> None:
+    async def play(visits: _Visits) -> tuple[list[str], dict[str, Any]]:
+        content = _content(await (await visits.visit()).attempt(TASK))
+        return [request.host + request.target for request in visits.server.requests], content
+
+    robots = b"""User-agent: *\nDisallow: /private
+Sitemap: https://evil.example/a.xml
+Sitemap: http://169.254.169.254/latest
+Sitemap: file:///etc/passwd
+Sitemap: https://acme.example/private/map.xml
+"""
+    asked, content = _in(tmp_path, {**_bare(), "/robots.txt": reply(robots)}, play)
+    assert not [one for one in asked if "acme.example" not in one or "private" in one]
+    assert [(one["role"], one["kind"]) for one in content["failed"]] == [("sitemap", "robots")]
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        (reset, "connect"),
+        (reply(b"", "503 Down"), "http_5xx"),
+        (reply(b"\x1f\x8b no gzip"), "malformed"),
+        (redirect("http://127.0.0.9/map.xml"), "blocked_address"),
+        (hang, "timeout"),
+    ],
+)
+def test_a_sitemap_that_cannot_be_had_is_told_and_the_site_goes_on(
+    tmp_path: Path, step: Step, kind: str
+) -> None:
+    content = _content(_attempt(tmp_path, _bare(sitemap_xml=step), domain_timeout=4))
+    assert _titles(content) == ["Acme", "Pricing"]
+    assert [(one["role"], one["kind"]) for one in content["failed"]] == [("sitemap", kind)]
+
+
+def test_where_nothing_leads_to_who_they_are_the_usual_paths_are_tried(tmp_path: Path) -> None:
+    content = _content(_attempt(tmp_path, _bare(contact=_page("Contact"))))
+    assert _titles(content) == ["Acme", "Pricing", "Contact"]
+    assert content["failed"] == []  # nobody had said that there is an /about
+
+
+def test_a_page_that_redirects_to_one_that_is_there_counts_once(tmp_path: Path) -> None:
+    script = {**SITE, "/contact": redirect("/about")}
+    assert len(_content(_attempt(tmp_path, script))["pages"]) == 3
 
 
 NOINDEX = b"<html><head><meta name=robots content=noindex><title>T</title></head>About us"

@@ -6,7 +6,7 @@
 from .charset import decode
 from .models import Link, Phone, PostalAddress, ScrapedPage
 from .page import extract_page
-from .page_choice import PageChoice, choose_pages, page_kind
+from .page_choice import PageChoice, choose_pages, fill_up, guesses, page_kind
 from .serialise import from_json, to_json
 
 __all__ = [
@@ -18,7 +18,9 @@ __all__ = [
     "choose_pages",
     "decode",
     "extract_page",
+    "fill_up",
     "from_json",
+    "guesses",
     "page_kind",
     "to_json",
 ]

@@ -8,18 +8,22 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 from urllib.parse import SplitResult, unquote
 
 from resources.core.names import fold
 
 from .models import ScrapedPage
-from .page_words import KINDS, PHRASE_KINDS, SKIPPED_ENDINGS, SKIPPED_WORDS
+from .page_words import KINDS, PHRASE_KINDS, SKIPPED_ENDINGS, SKIPPED_WORDS, WELL_KNOWN_PATHS
 from .web_address import MAX_URL_CHARS, is_within, split_url
 
+GUESSED: Final = "well-known path"
+"""The reason of a page that nothing led to, so that it may not be there."""
 _MAX_CANDIDATES: Final = 5_000
 _MAX_SEGMENTS: Final = 6
+_MOST_GUESSES: Final = 2
+_TELLING: Final = ("about", "contact", "legal")
 _MAX_PHRASE_WORDS: Final = 5
 """Longer texts and paths are headlines, in which a word such as "about" says nothing."""
 _MAX_TEXT_CHARS: Final = 60
@@ -28,6 +32,7 @@ _SESSION: Final = re.compile(
     r"add-to-cart|replytocom|share)(?:=|$)",
     re.I,
 )
+_TRACKING: Final = re.compile(r"(?:utm_\w{1,30}|gclid|fbclid|msclkid|mc_[ce]id)(?:=|$)", re.I)
 _CALENDAR: Final = re.compile(
     r"/(?:19|20)\d\d[/-]\d{1,2}(?:/|-|$)|[?&](?:date|month|year|day|tribe-bar-date)=", re.I
 )
@@ -81,6 +86,50 @@ def choose_pages(
         elif choice.score > known.score:
             best[key] = PageChoice(known.url, choice.kind, choice.score, choice.reason)
     return _in_rounds(best.values(), max(0, limit))
+
+
+def fill_up(
+    chosen: Sequence[PageChoice], urls: Iterable[str], site: str, home: Sequence[str], *, limit: int
+) -> tuple[PageChoice, ...]:
+    """Add pages of a sitemap to those that links led to: kinds that are missing first.
+
+    Args:
+        chosen: What links led to; all of it stays, in its order.
+        urls: The sitemap's addresses.
+        site: As for `choose_pages`.
+        home: Addresses of the home page, which is not chosen.
+        limit: Pages altogether.
+    """
+    known = {_identity(choice.url) for choice in chosen} | {_identity(url) for url in home}
+    found: dict[str, PageChoice] = {}
+    for url in islice(urls, _MAX_CANDIDATES):
+        choice = _judge(url, "", site)
+        if choice is not None and (key := _identity(url)) not in known:
+            found.setdefault(key, choice)
+    kinds = {choice.kind for choice in chosen}
+    ranked = _in_rounds(found.values(), limit)
+    new = [choice for choice in ranked if choice.kind not in kinds]
+    more = [choice for choice in ranked if choice.kind in kinds]
+    return tuple([*chosen, *new, *more][: max(limit, len(chosen))])
+
+
+def guesses(
+    chosen: Sequence[PageChoice], origin: str, language: str | None, *, limit: int
+) -> tuple[PageChoice, ...]:
+    """Pages that many sites have, where nothing led to one that tells who they are.
+
+    Args:
+        chosen: What is chosen already.
+        origin: Scheme and host, without a final slash.
+        language: The home page's, as a code of two letters.
+        limit: Pages altogether, those chosen included.
+    """
+    kinds = {choice.kind for choice in chosen}
+    if not kinds.isdisjoint(_TELLING):
+        return ()
+    room = max(0, min(_MOST_GUESSES, limit - len(chosen)))
+    paths = WELL_KNOWN_PATHS.get((language or "en")[:2].lower(), WELL_KNOWN_PATHS["en"])
+    return tuple(PageChoice(origin + path, kind, 1, GUESSED) for kind, path in paths[:room])
 
 
 def _in_rounds(choices: Iterable[PageChoice], limit: int) -> tuple[PageChoice, ...]:
@@ -193,4 +242,5 @@ def _identity(url: str) -> str:
         return url
     host = (parts.hostname or "").removeprefix("www.")
     path = unquote(parts.path).rstrip("/")
-    return f"{host}{path.casefold()}?{parts.query}"
+    query = [each for each in parts.query.split("&") if not _TRACKING.match(each)]
+    return f"{host}{path.casefold()}?{'&'.join(query)}"

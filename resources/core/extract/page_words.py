@@ -100,6 +100,21 @@ PHRASE_KINDS: Final[dict[str, str]] = {
     for phrase in phrases.split(",")
 }
 
+WELL_KNOWN_PATHS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "en": (("contact", "/contact"), ("about", "/about")),
+    "de": (("legal", "/impressum"), ("contact", "/kontakt")),
+    "fr": (("contact", "/contact"), ("legal", "/mentions-legales")),
+    "es": (("contact", "/contacto"), ("legal", "/aviso-legal")),
+    "it": (("contact", "/contatti"), ("about", "/chi-siamo")),
+    "pt": (("contact", "/contato"), ("about", "/sobre")),
+    "nl": (("contact", "/contact"), ("about", "/over-ons")),
+    "pl": (("contact", "/kontakt"), ("about", "/o-nas")),
+    "sv": (("contact", "/kontakt"), ("about", "/om-oss")),
+    "ja": (("about", "/company"), ("contact", "/contact")),
+    "zh": (("about", "/about"), ("contact", "/contact")),
+}
+"""By language: paths that a site's pages often have, the likeliest first."""
+
 SKIPPED_WORDS: Final = frozenset(
     """
     login signin signup register logout account myaccount konto anmelden compte connexion cart

@@ -2,7 +2,15 @@
 
 import pytest
 
-from resources.core.extract import Link, ScrapedPage, choose_pages, page_kind
+from resources.core.extract import (
+    Link,
+    PageChoice,
+    ScrapedPage,
+    choose_pages,
+    fill_up,
+    guesses,
+    page_kind,
+)
 
 SITE = "acme.example"
 
@@ -139,3 +147,52 @@ def test_the_order_does_not_depend_on_the_order_of_links():
 def test_bad_addresses_are_ignored():
     links = [("http://[", "About us"), ("mailto:a@acme.example", "Contact"), ("", "Contact")]
     assert choose_pages(home(*links), SITE, limit=4) == ()
+
+
+def test_links_that_differ_in_how_a_visit_is_tracked_are_one_page():
+    found = choose_pages(
+        home(*((f"https://{SITE}/about{end}", "") for end in ("?utm_source=a", "", "?gclid=1"))),
+        SITE,
+        limit=5,
+    )
+    assert len(found) == 1
+
+
+ABOUT = PageChoice(f"https://{SITE}/about", "about", 60, "link")
+HOME_URLS = (f"https://www.{SITE}/",)
+
+
+def test_a_sitemap_fills_up_with_missing_kinds_first():
+    urls = [f"https://{SITE}/{path}" for path in ("about-us", "", "about/", "team", "contact", "x")]
+    found = fill_up((ABOUT,), urls, SITE, HOME_URLS, limit=4)
+    assert [each.url.rpartition("/")[2] for each in found] == [
+        "about",
+        "contact",
+        "team",
+        "about-us",
+    ]
+    assert found[:3] == fill_up((ABOUT,), urls, SITE, HOME_URLS, limit=3)
+    assert fill_up((ABOUT,), urls, SITE, HOME_URLS, limit=0) == (ABOUT,)
+    assert fill_up((ABOUT,), [], SITE, HOME_URLS, limit=4) == (ABOUT,)
+
+
+def test_a_sitemap_of_other_hosts_and_traps_adds_nothing():
+    urls = [
+        "https://evil.example/contact",
+        f"https://{SITE}/2024/01/contact",
+        "contact",
+        "http://[",
+    ]
+    assert fill_up((ABOUT,), urls, SITE, HOME_URLS, limit=4) == (ABOUT,)
+
+
+def test_usual_paths_are_guessed_by_language_and_only_where_nothing_else_is():
+    origin = f"https://{SITE}"
+    assert [each.url for each in guesses((), origin, "de-AT", limit=5)] == [
+        f"{origin}/impressum",
+        f"{origin}/kontakt",
+    ]
+    assert [each.kind for each in guesses((), origin, None, limit=5)] == ["contact", "about"]
+    assert len(guesses((), origin, "xx", limit=1)) == 1
+    assert guesses((), origin, "en", limit=0) == ()
+    assert guesses((ABOUT,), origin, "en", limit=5) == ()
