@@ -16,6 +16,7 @@ from dagster import (
 from pipeline_assets.jobs import ALL as JOBS
 from resources.core.config import Settings, load_settings
 from resources.platform import Platform
+from resources.sensor_watch import HEAL_BATCHES
 from sensors.faults import Faults
 from sensors.reconciler import (
     DIRECTORY_JOB,
@@ -29,14 +30,12 @@ from sensors.reconciler import (
 )
 from sensors.run_repair import process_began_at
 
-NAME = "heal_batches"
-
 
 def build_heal_batches(settings: Settings) -> SensorDefinition:
     """The sensor, with the interval that the settings say."""
 
     @sensor(
-        name=NAME,
+        name=HEAL_BATCHES,
         jobs=JOBS,
         minimum_interval_seconds=round(settings.heal_interval),
         default_status=DefaultSensorStatus.RUNNING,
@@ -54,7 +53,7 @@ def build_heal_batches(settings: Settings) -> SensorDefinition:
                 server_began_at=process_began_at(),
             )
             platform.ledger.ticks.note(
-                NAME, settings.heal_interval, found.sentence, platform.clock.now()
+                HEAL_BATCHES, settings.heal_interval, found.sentence, platform.clock.now()
             )
             context.log.info(found.sentence)
             for fault in found.faults:

@@ -29,10 +29,9 @@ from resources.core.config import load_settings
 from resources.inbox_intake import InboxIntake
 from resources.inbox_requests import missing_partitions, unwritten_manifests
 from resources.platform import Platform
+from resources.sensor_watch import NEW_DOMAINS, NEW_DOMAINS_EVERY_S
 from sensors.dagster_state import DagsterState, RunTarget
 
-NAME = "new_domains"
-INTERVAL_S = 30.0
 # The daemon asks its database about each of them; what is left comes with the next tick.
 MOST_NEW_PARTITIONS = 500
 MOST_BATCHES_PER_RUN = 200
@@ -43,9 +42,9 @@ MANIFESTS_AGAIN_S = 900.0
 
 
 @sensor(
-    name=NAME,
+    name=NEW_DOMAINS,
     job=take_in,
-    minimum_interval_seconds=round(INTERVAL_S),
+    minimum_interval_seconds=round(NEW_DOMAINS_EVERY_S),
     default_status=DefaultSensorStatus.RUNNING,
     description="Takes in the lists that are dropped into the inbox (PIPELINE_INBOX, or "
     "HOME/inbox), once they are whole: their new domains become batches, which are worked on by "
@@ -62,7 +61,9 @@ def new_domains(context: SensorEvaluationContext) -> SensorResult:
             state.under_way(),
             platform.clock.now(),
         )
-        platform.ledger.ticks.note(NAME, INTERVAL_S, report.note, platform.clock.now())
+        platform.ledger.ticks.note(
+            NEW_DOMAINS, NEW_DOMAINS_EVERY_S, report.note, platform.clock.now()
+        )
         for sentence in (*report.troubles, *tell_of_set_aside(platform)):
             context.log.warning(sentence)
     return SensorResult(

@@ -13,26 +13,20 @@ from dagster import (
 from pipeline_assets.jobs import take_in
 from resources.core.config import Settings, load_settings
 from resources.platform import Platform
+from resources.sensor_watch import STUCK_RUNS, stuck_runs_every_s
 from resources.troubles import tell_of_closed_runs
 from sensors.dagster_state import DagsterState
 from sensors.faults import Faults
 from sensors.run_repair import process_began_at, repair_runs
-
-NAME = "stuck_runs"
-
-
-def interval_s(settings: Settings) -> float:
-    """Seconds between two looks: often enough to notice soon after `stuck_after`."""
-    return min(settings.recovery_interval, max(5.0, settings.stuck_after / 2))
 
 
 def build_stuck_runs(settings: Settings) -> SensorDefinition:
     """The sensor, with the interval that the settings say."""
 
     @sensor(
-        name=NAME,
+        name=STUCK_RUNS,
         job=take_in,
-        minimum_interval_seconds=round(interval_s(settings)),
+        minimum_interval_seconds=round(stuck_runs_every_s(settings)),
         default_status=DefaultSensorStatus.RUNNING,
         description="Finds runs without a committed state, a call or an event for "
         "PIPELINE_STUCK_AFTER seconds, ends their worker and reports them as failed.",
@@ -58,7 +52,7 @@ def build_stuck_runs(settings: Settings) -> SensorDefinition:
                 context.log.warning(f"run {one.run_id}: {one.verdict.reason}")
             for fault in faults.found:
                 context.log.error(fault.stack)
-            platform.ledger.ticks.note(NAME, interval_s(settings), said, now)
+            platform.ledger.ticks.note(STUCK_RUNS, stuck_runs_every_s(settings), said, now)
             for problem in tell_of_closed_runs(platform):
                 context.log.warning(problem)
             return SkipReason(said)

@@ -20,7 +20,8 @@ from resources.adapters.ledger.ticks import Tick, Ticks
 from resources.adapters.providers.registry import PAID
 from resources.core.config import Settings
 from resources.core.errors import UsageError
-from resources.core.watch import silent
+from resources.core.watch import Silence
+from resources.sensor_watch import silences
 
 LOOKUP_S = 5.0
 CONNECT_S = 3.0
@@ -81,14 +82,14 @@ def _ledger(settings: Settings) -> Iterator[Check]:
                 else None
             )
         changed_at = Reading(database).last_change() if is_made else None
-        heard = _ticks(database)
+        heard, silent_ones = _ticks(database, settings, time.time())
     except (SQLAlchemyError, UsageError) as error:
         yield _unusable(f"{database.name} does not open: {_first_line(error)}")
         return
     finally:
         database.close()
     yield _ledger_found(settings, database.name, internet)
-    yield _sensors(heard, settings, time.time())
+    yield _sensors(heard, silent_ones, settings, time.time())
     ahead_s = (changed_at or 0.0) - time.time()
     if ahead_s > CLOCK_TOLERANCE_S:
         yield Check(
@@ -113,22 +114,24 @@ def _ledger_found(settings: Settings, name: str, internet: str | None) -> Check:
     )
 
 
-def _ticks(database: Database) -> dict[str, Tick]:
-    """When each sensor last ticked; a ledger of an older version knows nothing of it."""
+def _ticks(
+    database: Database, settings: Settings, now: float
+) -> tuple[dict[str, Tick], list[Silence]]:
+    """When each sensor last ticked, and who is silent; a ledger of an older version knows nothing
+    of it."""
     with database.read() as connection:
         if not inspect(connection).has_table(ticks.name):
-            return {}
-    return Ticks(database).all()
+            return {}, []
+    book = Ticks(database)
+    return book.all(), silences(book, settings, now)
 
 
-def _sensors(heard: dict[str, Tick], settings: Settings, now: float) -> Check:
+def _sensors(heard: dict[str, Tick], found: list[Silence], settings: Settings, now: float) -> Check:
     """Whether the daemon ticks, where one has run before."""
     if not heard:
         words = "none has ticked here yet; `make ui` starts what heals by itself"
         return Check(Level.OK, "sensors", words)
     at = {name: tick.at for name, tick in heard.items()}
-    intervals = {name: tick.interval_s for name, tick in heard.items()}
-    found = silent(at, intervals, now, watched_since=0.0)
     if not found:
         newest = max(at.values())
         words = f"{', '.join(heard)} tick, the newest {span(max(0.0, now - newest))} ago"
@@ -137,7 +140,11 @@ def _sensors(heard: dict[str, Tick], settings: Settings, now: float) -> Check:
             "sensors",
             words if settings.enable_auto_recovery else f"{words}; healing is advice only",
         )
-    alone = [one.name for one in found if one.is_alone]
+    alone = [
+        one.name if one.last_at is not None else f"{one.name} (has never ticked)"
+        for one in found
+        if one.is_alone
+    ]
     if len(alone) == len(found):
         return Check(
             Level.FAIL,

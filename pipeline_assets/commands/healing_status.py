@@ -6,6 +6,7 @@ Read from the ledger alone: Dagster need not be there, and is not imported.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -16,10 +17,9 @@ from resources.alerts import channel_problems, open_troubles
 from resources.core.models import Phase
 from resources.core.recovery import Request
 from resources.platform import Platform
+from resources.sensor_watch import expected_sensors, silences
 
 EXAMPLES = 3
-# As many intervals without a tick as mean that something is wrong.
-SILENT_INTERVALS = 3
 _MOST_CHARS = 400
 
 
@@ -39,20 +39,21 @@ def healing_json(platform: Platform) -> dict[str, Any]:
                 "phase": phase,
                 "batch": key,
                 "runs_without_progress": request.attempts,
+                "runs_that_died": request.deaths,
                 "launched_at": iso(request.launched_at),
             }
             for (phase, key), request in sorted(requests.items())
-            if request.launched_at is not None
+            if request.launched_at is not None or request.attempts or request.deaths
         ],
         "sensors": [
             {
-                "name": tick.name,
-                "last_tick_at": iso(tick.at),
-                "interval_s": tick.interval_s,
-                "is_silent": _is_silent(tick, now),
-                "note": tick.note,
+                "name": one.name,
+                "last_tick_at": iso(one.tick.at) if one.tick else None,
+                "interval_s": one.interval_s,
+                "is_silent": one.is_silent,
+                "note": one.tick.note if one.tick else "",
             }
-            for tick in _ticks(platform)
+            for one in _sensors(platform, now)
         ],
         "alerts": [
             {
@@ -102,16 +103,20 @@ def show_healing(out: Console, platform: Platform) -> None:
         )
     if not platform.settings.enable_auto_recovery:
         out.print("[bold]Healing[/]  is advice only (PIPELINE_ENABLE_AUTO_RECOVERY=false).")
-    ticks = _ticks(platform)
-    if not ticks:
+    sensors = _sensors(platform, now)
+    if not sensors:
         out.print(
             "[bold]Sensors[/]  have never ticked here: `make ui` starts what heals by itself."
         )
-    for tick in ticks:
-        ago = span(max(0.0, now - tick.at))
-        state = f"[red]silent: last tick {ago} ago[/]" if _is_silent(tick, now) else f"{ago} ago"
+    for one in sensors:
+        if one.tick is None:
+            state = "[red]silent: has never ticked here[/]" if one.is_silent else "not yet"
+            out.print(f"[bold]Sensor[/]   {safe(one.name)} {state}")
+            continue
+        ago = span(max(0.0, now - one.tick.at))
+        state = f"[red]silent: last tick {ago} ago[/]" if one.is_silent else f"{ago} ago"
         out.print(
-            f"[bold]Sensor[/]   {safe(tick.name)} {state}: {safe(tick.note, _MOST_CHARS)}",
+            f"[bold]Sensor[/]   {safe(one.name)} {state}: {safe(one.tick.note, _MOST_CHARS)}",
             soft_wrap=True,
         )
 
@@ -120,9 +125,33 @@ def _held(requests: Mapping[tuple[Phase, str], Request]) -> dict[tuple[Phase, st
     return {pair: one for pair, one in requests.items() if one.held_reason is not None}
 
 
-def _ticks(platform: Platform) -> Sequence[Tick]:
-    return [tick for _, tick in sorted(platform.ledger.ticks.all().items())]
+@dataclass(frozen=True, slots=True)
+class _Sensor:
+    """One that ticks or should.
+
+    Args:
+        tick: Its newest one; None where it has never ticked.
+    """
+
+    name: str
+    interval_s: float
+    tick: Tick | None
+    is_silent: bool
 
 
-def _is_silent(tick: Tick, now: float) -> bool:
-    return now - tick.at > SILENT_INTERVALS * tick.interval_s
+def _sensors(platform: Platform, now: float) -> Sequence[_Sensor]:
+    """By name; none where no sensor has ever ticked."""
+    ticks = platform.ledger.ticks.all()
+    if not ticks:
+        return []
+    silent = {one.name for one in silences(platform.ledger.ticks, platform.settings, now)}
+    expected = expected_sensors(platform.settings)
+    return [
+        _Sensor(
+            name,
+            ticks[name].interval_s if name in ticks else expected[name],
+            ticks.get(name),
+            name in silent,
+        )
+        for name in sorted(ticks.keys() | expected.keys())
+    ]

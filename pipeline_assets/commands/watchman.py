@@ -22,19 +22,9 @@ from resources.core.redaction import redact
 from resources.core.watch import listening_since, silent, troubles_of
 from resources.ledger_outage import LedgerOutage
 from resources.platform import Platform
+from resources.sensor_watch import expected_sensors
 
 LOOK_S = 30.0
-
-
-def expected_sensors(settings: Settings) -> dict[str, float]:
-    """Sensors that are to tick, with the seconds from one tick to the next."""
-    from sensors import heal_batches, new_domains, stuck_runs
-
-    return {
-        new_domains.NAME: new_domains.INTERVAL_S,
-        heal_batches.NAME: settings.heal_interval,
-        stuck_runs.NAME: stuck_runs.interval_s(settings),
-    }
 
 
 class Watchman:

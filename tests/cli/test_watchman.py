@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_assets.commands.watchman import LOOK_S, Watchman, expected_sensors
+from pipeline_assets.commands.watchman import LOOK_S, Watchman
 from resources.core.config import Settings, load_settings
 from resources.ledger_outage import ALERT_AFTER_S
 from resources.platform import Platform
+from resources.sensor_watch import expected_sensors
 from tests.support.postgres import postgres
 from tests.support.time import NOW, ManualClock
 from tests.support.webhook import Webhook, webhook

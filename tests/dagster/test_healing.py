@@ -31,11 +31,12 @@ from resources.core.recovery import (
 from resources.healing import Healer
 from resources.phase_run import breaker_policy
 from resources.profile_builder import ProfileBuilder
+from resources.sensor_watch import HEAL_BATCHES
 from resources.stale_profiles import OVERLAP_S
 from resources.troubles import tell_of
 from sensors.dagster_state import DagsterState
 from sensors.directory_runs import VERSION_TAG
-from sensors.heal_batches import NAME, build_heal_batches
+from sensors.heal_batches import build_heal_batches
 from sensors.reconciler import REPAIRS_TAG, tell
 from tests.support.healing import (
     ENRICHMENT,
@@ -82,7 +83,7 @@ def test_a_run_names_its_range_its_reason_its_limit_and_whose_work_it_goes_on_wi
     assert request.tags["dagster/priority"] == "-1"
     assert request.tags[REASON_TAG] == "due in 2 batches: 4 pending"
     assert request.tags[REPAIRS_TAG] == "an-older-run"
-    assert home.ledger.ticks.all()[NAME].note.startswith("batches: 2 due")
+    assert home.ledger.ticks.all()[HEAL_BATCHES].note.startswith("batches: 2 due")
 
 
 def test_what_nobody_asked_for_is_not_begun(home: HealingHome) -> None:

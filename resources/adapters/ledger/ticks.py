@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from resources.adapters.ledger.database import Database
-from resources.adapters.ledger.schema import ticks
+from resources.adapters.ledger.schema import meta, ticks
+
+TICKING_SINCE = "ticking_since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,19 @@ class Ticks:
         tick = {"name": name, "at": now, "interval_s": interval_s, "note": note}
         with self._database.write() as connection:
             connection.execute(self._database.upsert(ticks, ["name"]).values(**tick))
+            connection.execute(
+                self._database.insert_ignore(meta).values(key=TICKING_SINCE, value=repr(now))
+            )
+
+    def since(self) -> float | None:
+        """When anything ticked here for the first time, epoch seconds; None for never."""
+        first = select(meta.c.value).where(meta.c.key == TICKING_SINCE)
+        with self._database.read() as connection:
+            value = connection.execute(first).scalar()
+            if value is None:
+                # An older version did not write it down.
+                value = connection.execute(select(func.min(ticks.c.at))).scalar()
+        return None if value is None else float(value)
 
     def all(self) -> dict[str, Tick]:
         """The newest tick of each, by name."""
