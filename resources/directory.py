@@ -60,8 +60,8 @@ class Directory:
     def version(self) -> str:
         """Changes when any batch's profiles have changed, or are newer than another's."""
         digest = hashlib.blake2b(digest_size=16)
-        for key, artifact in sorted(self._ledger.artifacts.of_asset(PROFILES).items()):
-            digest.update(f"{key}:{artifact.data_version}\n".encode())
+        for key, version in sorted(self._ledger.artifacts.data_versions(PROFILES).items()):
+            digest.update(f"{key}:{version}\n".encode())
         return digest.hexdigest()
 
     def is_stale(self) -> bool:

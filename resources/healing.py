@@ -288,7 +288,7 @@ class Healer:
         }
         asset = ASSET_OF[Phase.PROFILE_BUILD]
         recorded = seen.recorded.get(asset, frozenset())
-        built = self._ledger.artifacts.of_asset(asset)
+        built = self._ledger.artifacts.fingerprints(asset)
         for key in sorted(
             stale.keys() | {key for key in built if key in wanted and key not in recorded}
         ):

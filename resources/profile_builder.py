@@ -70,6 +70,8 @@ class ProfileBuilder:
 
     def stale_fingerprints(self, batch_keys: Sequence[str]) -> dict[str, str]:
         """The same, in order, each with what it would be built from."""
+        if not batch_keys:
+            return {}
         tallies = {phase: self._ledger.work.tallies(phase, batch_keys) for phase in INPUTS}
         built = self._ledger.artifacts.of_asset(ASSET)
         found = {}

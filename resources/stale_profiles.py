@@ -31,16 +31,14 @@ def stale_profiles(
     ledger = platform.ledger
     since = ledger.watermarks.get(PROFILES_CHECKED) - OVERLAP_S
     known = ledger.stale_profiles.all()
-    built = ledger.artifacts.of_asset(ASSET_OF[Phase.PROFILE_BUILD])
+    built = ledger.artifacts.fingerprints(ASSET_OF[Phase.PROFILE_BUILD])
     candidates = ledger.work.batches_settled_since(since)
     candidates |= {
         key
         for (phase, key), request in requests.items()
         if phase in FETCHING and request.requested_at >= since
     }
-    candidates |= {
-        key for key, value in known.items() if key in built and built[key].fingerprint == value
-    }
+    candidates |= {key for key, value in known.items() if built.get(key) == value}
     found = platform.profiles.stale_fingerprints(sorted(candidates))
     ledger.stale_profiles.change(
         {key: value for key, value in found.items() if known.get(key) != value},

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Mapping
 
 from resources.alerts import tell
+from resources.breaker_troubles import long_paused
 from resources.core.alerting import ALL_TOPICS, Topic, Trouble
 from resources.core.errors import FailureKind
 from resources.core.models import Phase
 from resources.core.recovery import MOST_DEATHS, MOST_FRUITLESS_RUNS, Action
 from resources.directory import ASSET as DIRECTORY
-from resources.healing import Healer, Healing
+from resources.healing import Healing
 from resources.platform import Platform
 
 # Our own trouble, that no other side is to blame for.
@@ -27,7 +28,7 @@ def tell_of(platform: Platform, healing: Healing, faults: Mapping[str, str]) -> 
     Args:
         faults: What could not be looked after, by its name; a sentence each.
     """
-    troubles = [*_of_batches(healing), *_of_breakers(platform)]
+    troubles = [*_of_batches(healing), *long_paused(platform, platform.clock.now())]
     troubles += [Trouble(Topic.NOT_LOOKED_AFTER, what, words) for what, words in faults.items()]
     now = platform.clock.now()
     # Silence is for another process to notice: whoever ticks is not silent.
@@ -134,23 +135,4 @@ def _of_batches(healing: Healing) -> list[Trouble]:
         for phase, count in paused.items()
         if count
     ]
-    return found
-
-
-def _of_breakers(platform: Platform) -> list[Trouble]:
-    """Providers that are away for long."""
-    now = platform.clock.now()
-    found = []
-    for name, breaker in Healer(platform).paused_providers().items():
-        since = platform.ledger.breakers.open_since(name, breaker.opened_at)
-        if now - since >= platform.settings.breaker_alert_after:
-            reason = breaker.reason.rstrip(".")
-            found.append(
-                Trouble(
-                    Topic.BREAKER_OPEN,
-                    name,
-                    f"Calls to {name} are paused for {(now - since) / 60:.0f} minutes so far: "
-                    f"{reason}. It is tried again by itself.",
-                )
-            )
     return found

@@ -252,7 +252,7 @@ class Settings(BaseSettings):
         1800, ge=0, description="Seconds between two messages about the same kind of trouble."
     )
     breaker_alert_after: float = Field(
-        900, ge=0, description="Seconds a provider's breaker is open before an alert is sent."
+        900, ge=0, description="Seconds a breaker is open before an alert is sent."
     )
     lease: float = Field(
         60, ge=3, le=3600, description="Seconds a worker's claims last without a beat."

@@ -12,11 +12,13 @@ import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, DefaultSensorStatus
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import RemotePartitionSetOrigin
+from sqlalchemy import select
 
 from pipeline_assets.company_profiles import company_profiles
 from pipeline_assets.partitions import BATCHES
 from pipeline_assets.recording import DUE_ONLY_TAG, REASON_TAG, SCOPE_TAG
 from resources.adapters.ledger.calls import Budget
+from resources.adapters.ledger.schema import members
 from resources.artifact_writer import ASSET_OF
 from resources.core.alerting import Topic
 from resources.core.config import load_settings
@@ -312,6 +314,34 @@ def test_an_open_breaker_stops_its_phase_and_then_one_run_alone_finds_out(
     assert len(probes) == 1
     home.launched(probes[0], DagsterRunStatus.QUEUED)
     assert not [plan for plan in home.tick() if plan.phase is ENRICHMENT]
+
+
+def _open(home: HealingHome, endpoint: str) -> None:
+    policy = breaker_policy(home.platform.settings)
+    for _ in range(policy.threshold):
+        home.ledger.breakers.failed(endpoint, "HTTP 503", 0, "worker", home.clock.now(), policy)
+
+
+def _pauses_told(home: HealingHome) -> dict[str, int]:
+    tell_of(home.platform, home.look().healing, {})
+    return {row.subject: row.hit for row in home.alerts() if row.over_at is None}
+
+
+def test_whatever_is_in_use_and_paused_for_long_is_told_of(home: HealingHome) -> None:
+    """Each provider by itself, required or not; sites together, where a domain waits for them."""
+    with home.ledger.database.read() as connection:
+        domains = connection.execute(select(members.c.domain).limit(3)).scalars().all()
+    home.wait_for(home.keys[:1], "breaker_open", not_before=home.clock.now() + 9_000)
+    for endpoint in ("pdl", "rdap/rdap.nic.example", "of-another-chain"):
+        _open(home, endpoint)
+    for host in (domains[0], f"www.{domains[1]}", domains[2], "nobody.example"):
+        _open(home, f"site/{host}")
+    home.clock.advance(home.platform.settings.breaker_alert_after - 1)
+    assert _pauses_told(home) == {}
+    home.clock.advance(1)
+    assert _pauses_told(home) == {"pdl": 1, "rdap/rdap.nic.example": 1, "sites": 2}
+    home.settle(home.keys[:1])
+    assert _pauses_told(home) == {"pdl": 1, "rdap/rdap.nic.example": 1}
 
 
 # -- what brings nothing --------------------------------------------------------------------------

@@ -58,6 +58,19 @@ class Artifacts:
             ).all()
         return {row[1]: Artifact(*row) for row in rows}
 
+    def fingerprints(self, asset: str) -> dict[str, str]:
+        """What each artifact of an asset was made from, by batch key."""
+        return self._column(asset, "fingerprint")
+
+    def data_versions(self, asset: str) -> dict[str, str]:
+        """The content's version of each artifact of an asset, by batch key."""
+        return self._column(asset, "data_version")
+
+    def _column(self, asset: str, name: str) -> dict[str, str]:
+        query = select(artifacts.c.batch_key, artifacts.c[name]).where(artifacts.c.asset == asset)
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
     def find(self, asset: str, batch_key: str) -> Artifact | None:
         """One artifact, or None when it was never written."""
         with self._database.read() as connection:

@@ -94,6 +94,20 @@ class Breakers:
             at = connection.execute(query).scalar()
         return default if at is None else float(at)
 
+    def stopped_before(self, at: float) -> dict[str, float]:
+        """When calls to each endpoint were stopped last, as in `open_since`, where that was at or
+        before a time; epoch seconds, by endpoint."""
+        stopped_at = func.max(breaker_changes.c.at)
+        query = (
+            select(breaker_changes.c.endpoint, stopped_at.label("stopped_at"))
+            .join(breakers, breakers.c.endpoint == breaker_changes.c.endpoint)
+            .where(breakers.c.status != Status.CLOSED, breaker_changes.c.old == Status.CLOSED)
+            .group_by(breaker_changes.c.endpoint)
+            .having(stopped_at <= at)
+        )
+        with self._database.read() as connection:
+            return {row.endpoint: float(row.stopped_at) for row in connection.execute(query)}
+
     def failed(
         self,
         endpoint: str,

@@ -86,6 +86,14 @@ class WorkQueries:
                 )
         return found
 
+    def waiting_for(self, phase: Phase, kind: str) -> set[str]:
+        """Unsettled domains whose newest attempt waits for a failure kind."""
+        query = select(work.c.domain).where(
+            work.c.state == State.WAITING, work.c.phase == phase, work.c.kind == kind
+        )
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
     def batches_settled_since(self, at: float) -> set[str]:
         """Batches in which a domain settled in a fetching phase since a time, epoch seconds."""
         with self._database.read() as connection:
