@@ -5,7 +5,7 @@ is decided which of the things found are about the company, and how sure that is
 
     registered name and register numbers of an imprint       0.90
     home address, identifiers in structured data             0.90
-    structured data (JSON-LD, microdata) of the home page    0.85
+    structured data (JSON-LD, microdata, ...) of the home page    0.85
     role e-mail addresses on the own domain                  0.85
     language                                                 0.80
     structured data of other pages, links to social networks 0.75
@@ -100,9 +100,7 @@ class Page(Protocol):
     @property
     def language(self) -> str | None: ...
     @property
-    def jsonld(self) -> Sequence[Mapping[str, Any]]: ...
-    @property
-    def microdata(self) -> Sequence[Mapping[str, Any]]: ...
+    def organisations(self) -> Sequence[Mapping[str, Any]]: ...
     @property
     def emails(self) -> Sequence[str]: ...
     @property
@@ -158,7 +156,7 @@ def site_facts(
         is_home = page is home
         found += _names(page, is_home=is_home)
         found += _contacts(domain, page, contacts)
-        for data in (*page.jsonld, *page.microdata):
+        for data in page.organisations:
             if is_about(data, domain):
                 organisation = read_organisation(data)
                 found += _structured(organisation, domain, page.url, contacts, is_home=is_home)

@@ -68,7 +68,9 @@ def test_a_page_without_a_time_is_a_mistake_of_the_caller() -> None:
 
 
 def test_structured_data_gives_the_whole_company() -> None:
-    fields = merge("acme.example", _facts(ScrapedPage(url=HOME, jsonld=(ORGANISATION,))), {}).fields
+    fields = merge(
+        "acme.example", _facts(ScrapedPage(url=HOME, organisations=(ORGANISATION,))), {}
+    ).fields
     assert {name: held.value for name, held in fields.items()} == {
         "name": "Acme",
         "legal_name": "Acme Widgets GmbH",
@@ -102,18 +104,21 @@ def test_structured_data_gives_the_whole_company() -> None:
     ],
 )
 def test_a_headcount_may_be_a_number_or_a_range(headcount: Any, field: str, value: str) -> None:
-    page = ScrapedPage(url=HOME, jsonld=({"numberOfEmployees": headcount},))
+    page = ScrapedPage(url=HOME, organisations=({"numberOfEmployees": headcount},))
     profile = merge("acme.example", _facts(page), {})
     assert str(profile.fields[field].value) == value
 
 
 def test_an_organisation_that_names_another_site_as_its_own_is_left_out() -> None:
     partner = {"@type": "Organization", "name": "Partner Inc", "url": "https://partner.example/"}
-    assert _values("name", ScrapedPage(url=HOME, jsonld=(partner, {"name": "Acme"}))) == ["Acme"]
+    assert _values("name", ScrapedPage(url=HOME, organisations=(partner, {"name": "Acme"}))) == [
+        "Acme"
+    ]
 
 
-def test_microdata_counts_like_json_ld() -> None:
-    assert _values("name", ScrapedPage(url=HOME, microdata=({"name": "Acme"},))) == ["Acme"]
+def test_objects_that_are_no_organisations_do_not_count() -> None:
+    product = {"@type": "Product", "name": "Anvil"}
+    assert _values("name", ScrapedPage(url=HOME, jsonld=(product,), microdata=(product,))) == []
 
 
 @pytest.mark.parametrize(
@@ -156,12 +161,14 @@ def test_fax_numbers_are_no_phones_wherever_they_stand() -> None:
 
 
 def test_a_number_without_country_is_not_guessed() -> None:
-    assert _values("phones", ScrapedPage(url=HOME, jsonld=({"telephone": "030 901820"},))) == []
+    assert (
+        _values("phones", ScrapedPage(url=HOME, organisations=({"telephone": "030 901820"},))) == []
+    )
 
 
 def test_of_several_addresses_the_stated_one_is_taken_whole() -> None:
     branch = PostalAddress("Nebenstr. 2", "80331", "München", None, "DE")
-    page = ScrapedPage(url=HOME, jsonld=(ORGANISATION,), addresses=(branch,))
+    page = ScrapedPage(url=HOME, organisations=(ORGANISATION,), addresses=(branch,))
     assert _values("street", page) == ["Hauptstr. 1"]
     assert _values("city", page) == ["Berlin"]
 
@@ -216,4 +223,4 @@ _JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(sorted(ORGANISATION)), _JSON))
 def test_odd_structured_data_does_no_harm(data: dict[str, Any]) -> None:
-    merge("acme.example", _facts(ScrapedPage(url=HOME, jsonld=(data,))), {})
+    merge("acme.example", _facts(ScrapedPage(url=HOME, organisations=(data,))), {})

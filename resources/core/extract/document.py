@@ -12,8 +12,8 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from .blocks import joined
 from .main_text import main_blocks
 from .markup_guard import make_parsable
-from .microdata import read_microdata
 from .models import MAX_HEADINGS, MAX_LINKS, MAX_TEXT_CHARS, JsonObject, Link, squeeze
+from .structured_items import MICRODATA, RDFA, read_items
 from .walk import Walk
 from .web_address import absolute
 
@@ -21,6 +21,7 @@ _MAX_NODE_CHARS: Final = 3_000_000
 """Characters of node text read in all: nested headings or links would repeat the same text."""
 _MAX_SCRIPT_CHARS: Final = 1_000_000
 _MAX_CONTACT_LINKS: Final = 200
+_MAX_META: Final = 200
 _MAX_HREFS: Final = 5_000
 _ROBOTS_NAMES: Final = frozenset(("robots", "pipeline"))
 """All robots, and us by the name that `core/robots_rules` says."""
@@ -46,6 +47,7 @@ class Document:
     logo_texts: list[str] = field(default_factory=list)
     jsonld_scripts: list[str] = field(default_factory=list)
     microdata: list[JsonObject] = field(default_factory=list)
+    rdfa: list[JsonObject] = field(default_factory=list)
     main_text: str = ""
     full_text: str = ""
     seen_urls: dict[str, int] = field(default_factory=dict)
@@ -76,7 +78,9 @@ def read_document(markup: str, url: str) -> Document:
         for node in tree.root.css("[data-cfemail]")[:_MAX_CONTACT_LINKS]:
             _keep(document.protected_emails, (node.attributes.get("data-cfemail") or "")[:400])
     if "itemscope" in markup or "ITEMSCOPE" in markup:
-        document.microdata = read_microdata(tree.root)
+        document.microdata = read_items(tree.root, MICRODATA)
+    if "typeof" in markup:
+        document.rdfa = read_items(tree.root, RDFA)
     document.full_text = joined(walk.blocks, MAX_TEXT_CHARS)
     document.main_text = joined(main_blocks(walk.blocks, walk.boxes), MAX_TEXT_CHARS)
     return document
@@ -124,9 +128,8 @@ def _read_meta(document: Document, attributes: dict[str, str | None]) -> None:
         or attributes.get("itemprop")
     )
     content = attributes.get("content")
-    if name and content and len(document.meta) < 200:
+    if name and content and len(document.meta) < _MAX_META:
         document.meta.setdefault(name.strip().lower()[:100], squeeze(content, 2_000))
-    # Of several, each counts: another one later on may forbid what the first one allows.
     is_for_robots = name is not None and name.strip().lower() in _ROBOTS_NAMES
     if is_for_robots and content and len(document.robots) < 20:
         document.robots.append(squeeze(content, 200))

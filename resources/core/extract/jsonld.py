@@ -7,25 +7,25 @@ end. Anything else is left out. RDF processing (contexts, frames) is not done.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
 
-from .models import MAX_ORGANISATIONS, JsonObject
+from .json_values import MAX_DEPTH, bounded
+from .models import MAX_OBJECTS, MAX_ORGANISATIONS, JsonObject
 from .organisation_types import is_organisation_type
 
 _MAX_NODES: Final = 20_000
-_MAX_DEPTH: Final = 12
-_MAX_STRING: Final = 2_000
-_MAX_ITEMS: Final = 50
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
-# A string, or what stands between strings: comments and commas are only touched outside.
+# A string, or what stands between strings and is no JSON: comments are only touched outside. Of an
+# HTML comment with brackets in it, which holds the JSON itself, only the marks go.
 _TOKENS: Final = re.compile(
-    r'"(?>[^"\\]++|\\.)*+"?|/\*(?>[^*]++|\*(?!/))*+(?:\*/)?|//[^\n]*+|,(?=\s*+[}\]])', re.S
+    r'"(?>[^"\\]++|\\.)*+"?|/\*(?>[^*]++|\*(?!/))*+(?:\*/)?|//[^\n]*+|'
+    r"<!--[^{}\[\]>\"]{0,500}-->|<!--|-->|<!\[CDATA\[|\]\]>",
+    re.S,
 )
-# A comment without brackets is a remark; of one with brackets only the marks go.
-_WRAPPERS: Final = re.compile(r"<!--[^{}\[\]>]{0,500}-->|<!--|-->|<!\[CDATA\[|\]\]>")
+_COMMAS: Final = re.compile(r'"(?>[^"\\]++|\\.)*+"?|,(?=\s*+[}\]])', re.S)
 _TELLING: Final = ("name", "legalName", "address", "telephone", "email", "url")
 _NESTED: Final = (
     "@graph", "mainEntity", "mainEntityOfPage", "publisher", "about", "author", "provider",
@@ -44,11 +44,10 @@ def parse_jsonld(text: str) -> Any:
         return orjson.loads(text)
     except (ValueError, RecursionError):
         pass
-    text = _WRAPPERS.sub(" ", text).strip().rstrip(";").strip()
-    repaired = _TOKENS.sub(_repair, text)
-    for candidate in (_CONTROL.sub(" ", text), _CONTROL.sub(" ", repaired)):
+    repaired = _COMMAS.sub(_repair, _TOKENS.sub(_repair, text))
+    for candidate in (_CONTROL.sub(" ", text).strip(), _CONTROL.sub(" ", repaired).strip()):
         try:
-            value, _ = json.JSONDecoder(strict=False).raw_decode(candidate.strip())
+            value, _ = json.JSONDecoder(strict=False).raw_decode(candidate)
         except (ValueError, RecursionError):
             continue
         return value
@@ -60,12 +59,23 @@ def _repair(found: re.Match[str]) -> str:
     return token if token[0] == '"' else " "
 
 
-def find_organisations(scripts: list[str]) -> list[JsonObject]:
-    """Return the organisations of all scripts, `@graph` flattened and `@id` references filled.
+def read_jsonld(scripts: Iterable[str]) -> list[JsonObject]:
+    """Return the objects of all scripts in their order, lists opened, each bounded in size."""
+    found: list[JsonObject] = []
+    for text in scripts:
+        value = parse_jsonld(text)
+        for each in value[:MAX_OBJECTS] if isinstance(value, list) else [value]:
+            if isinstance(each, dict) and each and len(found) < MAX_OBJECTS:
+                found.append(bounded(each))
+    return found
 
-    Order: as in the page. Each is a copy without anything deeper or longer than the bounds.
+
+def find_organisations(items: Iterable[JsonObject]) -> list[JsonObject]:
+    """Return the organisations in items, `@graph` flattened and `@id` references filled.
+
+    Order: as in the items. An organisation that is there twice is returned once.
     """
-    objects = [each for text in scripts for each in _objects(parse_jsonld(text))]
+    objects = list(_objects(list(items)))
     by_id = {
         each["@id"]: each for each in objects if isinstance(each.get("@id"), str) and len(each) > 1
     }
@@ -77,8 +87,7 @@ def find_organisations(scripts: list[str]) -> list[JsonObject]:
         is_told = any(key in each for key in _TELLING)
         if not is_told or not any(is_organisation_type(name) for name in type_names(each)):
             continue
-        budget = [2_000]
-        copy = _bounded(_resolved(each, by_id), 0, budget)
+        copy = bounded(_resolved(each, by_id))
         key = json.dumps(copy, sort_keys=True, default=str)
         if key not in seen:
             seen.add(key)
@@ -99,11 +108,11 @@ def _objects(root: Any) -> Iterator[JsonObject]:
     while pending and visited < _MAX_NODES:
         value, depth = pending.pop()
         visited += 1
-        if isinstance(value, list) and depth < _MAX_DEPTH:
+        if isinstance(value, list) and depth < MAX_DEPTH:
             pending.extend((each, depth + 1) for each in reversed(value[:_MAX_NODES]))
         elif isinstance(value, dict):
             yield value
-            if depth < _MAX_DEPTH:
+            if depth < MAX_DEPTH:
                 nested = (value[key] for key in reversed(_NESTED) if key in value)
                 pending.extend((each, depth + 1) for each in nested)
 
@@ -115,20 +124,3 @@ def _resolved(item: JsonObject, by_id: Mapping[str, JsonObject]) -> JsonObject:
         if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("@id"), str):
             out[key] = by_id.get(value["@id"], value)
     return out
-
-
-def _bounded(value: Any, depth: int, budget: list[int]) -> Any:
-    budget[0] -= 1
-    if isinstance(value, str):
-        # A lone surrogate, possible in JSON escapes, could not be stored.
-        return value[:_MAX_STRING].encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, dict):
-        items = list(value.items())[:_MAX_ITEMS] if depth < _MAX_DEPTH and budget[0] > 0 else []
-        return {_bounded(str(k), depth, budget): _bounded(v, depth + 1, budget) for k, v in items}
-    if isinstance(value, list):
-        kept = value[:_MAX_ITEMS] if depth < _MAX_DEPTH and budget[0] > 0 else []
-        return [_bounded(each, depth + 1, budget) for each in kept]
-    if isinstance(value, int) and not -(2**53) < value < 2**53:
-        return str(value) if value.bit_length() < 4_000 else None
-    # json reads NaN and Infinity, which no JSON writer takes back.
-    return None if isinstance(value, float) and value - value != 0 else value

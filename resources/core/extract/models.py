@@ -19,6 +19,8 @@ MAX_TEXT_CHARS: Final = 200_000
 MAX_HEADINGS: Final = 60
 MAX_LINKS: Final = 500
 MAX_ORGANISATIONS: Final = 20
+MAX_OBJECTS: Final = 50
+"""JSON-LD objects that are kept of a page."""
 MAX_CONTACTS: Final = 100
 
 
@@ -54,9 +56,11 @@ class Link:
 class ScrapedPage:
     """Everything that was read from one page.
 
-    `jsonld` and `microdata` hold organisations only, each as the flat JSON-LD object that was
-    found (for microdata, the same shape built from its properties). `company_name_candidates`
-    are (name, evidence) pairs, best first; `company_name` is the first of them. `robots` is what
+    `jsonld`, `microdata` and `rdfa` hold all objects that were found, the last two in the shape
+    that JSON-LD has; `organisations` those of them that are organisations, flattened, with what
+    OpenGraph says of a business as the last. `company_name_candidates` are (name, evidence)
+    pairs, best first; `company_name` is the first of them. `fingerprint` changes when, and only
+    when, title or main text change by more than white space and capitals. `robots` is what
     the page's robots meta tags say, by comma; see `core/robots_directives`.
     """
 
@@ -69,6 +73,8 @@ class ScrapedPage:
     headings: tuple[str, ...] = ()
     jsonld: tuple[JsonObject, ...] = ()
     microdata: tuple[JsonObject, ...] = ()
+    rdfa: tuple[JsonObject, ...] = ()
+    organisations: tuple[JsonObject, ...] = ()
     opengraph: dict[str, str] = field(default_factory=dict)
     emails: tuple[str, ...] = ()
     phones: tuple[Phone, ...] = ()
@@ -79,6 +85,7 @@ class ScrapedPage:
     legal_name: str | None = None
     registration: tuple[str, ...] = ()
     links: tuple[Link, ...] = ()
+    fingerprint: str = ""
     is_html: bool = True
     charset: str = "utf-8"
     robots: str | None = None

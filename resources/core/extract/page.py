@@ -4,6 +4,7 @@ The one entry of this package; each kind of fact has a module of its own. Never 
 body, and costs linear time on any.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,9 +14,10 @@ from .company import name_candidates
 from .document import Document, read_document
 from .emails import clean_email, find_emails
 from .imprint import find_legal_name, find_registration
-from .jsonld import find_organisations
+from .jsonld import find_organisations, read_jsonld
 from .language import page_language
 from .models import JsonObject, Phone, PostalAddress, ScrapedPage
+from .opengraph import OPENGRAPH_PREFIXES, opengraph_organisation
 from .phones import find_phones
 from .region import phone_regions
 from .social import find_social
@@ -40,14 +42,16 @@ def extract_page(
     if not is_html(body, content_type):
         return ScrapedPage(url=url, is_html=False, charset=charset)
     document = read_document(text, url)
-    jsonld = find_organisations(document.jsonld_scripts)
-    organisations = [*jsonld, *document.microdata]
+    jsonld = read_jsonld(document.jsonld_scripts)
+    from_jsonld = find_organisations(jsonld)
+    woven = find_organisations([*document.microdata, *document.rdfa])
+    organisations = [*from_jsonld, *woven, *opengraph_organisation(document.meta)]
     language = page_language(document.html_lang, document.meta, document.main_text)
     host = host_of(url)
     hint = next(iter(phone_regions(country, (), host, language)), None)
     addresses = find_addresses(organisations, document.full_text, hint)
     legal_name = _legal_name(document, organisations, host)
-    names = _names(document, jsonld, legal_name, addresses)
+    names = _names(document, (from_jsonld, woven), legal_name, addresses)
     return ScrapedPage(
         url=url,
         title=document.title,
@@ -58,7 +62,9 @@ def extract_page(
         headings=tuple(document.headings),
         jsonld=tuple(jsonld),
         microdata=tuple(document.microdata),
-        opengraph={k: v for k, v in document.meta.items() if k.startswith("og:")},
+        rdfa=tuple(document.rdfa),
+        organisations=tuple(organisations),
+        opengraph={k: v for k, v in document.meta.items() if k.startswith(OPENGRAPH_PREFIXES)},
         emails=_emails(document, organisations),
         phones=_phones(document, organisations, addresses, country, language),
         addresses=addresses,
@@ -69,20 +75,26 @@ def extract_page(
         registration=find_registration(document.full_text),
         links=tuple(document.links),
         charset=charset,
+        fingerprint=_fingerprint(document.title, document.main_text),
         robots=", ".join(document.robots) or None,
     )
 
 
+def _fingerprint(title: str | None, text: str) -> str:
+    """Return 16 hexadecimal digits that change with the words and their order."""
+    words = " ".join(f"{title or ''} {text}".casefold().split())
+    return hashlib.blake2b(words.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
 def _names(
     document: Document,
-    jsonld: Sequence[JsonObject],
+    organisations: tuple[Sequence[JsonObject], Sequence[JsonObject]],
     legal_name: str | None,
     addresses: Sequence[PostalAddress],
 ) -> tuple[tuple[str, str], ...]:
     return name_candidates(
         document.url,
-        jsonld,
-        document.microdata,
+        *organisations,
         document.meta,
         document.title,
         document.logo_texts,

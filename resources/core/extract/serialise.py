@@ -5,7 +5,16 @@ from typing import Any
 
 from .models import JsonObject, Link, Phone, PostalAddress, ScrapedPage
 
-_TUPLES = ("headings", "jsonld", "microdata", "emails", "social", "registration")
+_TUPLES = (
+    "headings",
+    "jsonld",
+    "microdata",
+    "rdfa",
+    "organisations",
+    "emails",
+    "social",
+    "registration",
+)
 
 
 def to_json(page: ScrapedPage, file: str | None = None) -> JsonObject:
@@ -26,6 +35,8 @@ def from_json(data: JsonObject) -> ScrapedPage:
     known: dict[str, Any] = {
         key: data[key] for key in ScrapedPage.__dataclass_fields__ if data.get(key) is not None
     }
+    # Pages stored before organisations had a place of their own.
+    known.setdefault("organisations", [*known.get("jsonld", ()), *known.get("microdata", ())])
     for key in _TUPLES:
         known[key] = tuple(known.get(key, ()))
     known["phones"] = tuple(Phone(**each) for each in known.get("phones", ()))

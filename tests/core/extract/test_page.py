@@ -26,7 +26,7 @@ def cfemail(address: str, key: int = 0x42) -> bytes:
 
 def test_jsonld_organisations_are_flattened_repaired_and_used():
     page = extract_page(JSONLD_PAGE, "https://nordlicht.example.de/")
-    assert [each["name"] for each in page.jsonld] == ["Nordlicht Werkzeuge"]
+    assert [each["name"] for each in page.organisations] == ["Nordlicht Werkzeuge"]
     assert page.company_name == "Nordlicht Werkzeuge"
     assert page.legal_name == "Nordlicht Werkzeuge GmbH"
     assert page.addresses == (PostalAddress("Hafenstr. 5", "20457", "Hamburg", None, "DE"),)
@@ -95,7 +95,8 @@ def test_links_are_absolute_web_addresses_without_fragment():
 
 def test_microdata_organisations_are_read_and_products_are_not():
     page = extract_page(MICRODATA_PAGE, "https://quaydental.co.uk/")
-    assert [each["name"] for each in page.microdata] == ["Quay Dental"]
+    assert [each["name"] for each in page.microdata] == ["Quay Dental", "Toothbrush"]
+    assert [each["name"] for each in page.organisations] == ["Quay Dental"]
     assert page.company_name == "Quay Dental"
     assert page.addresses[0] == PostalAddress("4 Harbour Road", "BS1 5TY", "Bristol", None, "GB")
     assert page.phones == (Phone("+441174960123", "0117 496 0123", "phone"),)
@@ -201,3 +202,44 @@ def test_what_a_page_says_to_robots_is_read(head: bytes, robots: str | None):
     page = extract_page(b"<html><head>" + head + b"<title>Acme</title></head><p>x", URL)
     assert page.robots == robots
     assert from_json(to_json(page)) == page
+
+
+def test_the_fingerprint_changes_with_the_words_and_with_nothing_else():
+    def fingerprint(body: str) -> str:
+        return extract_page(body.encode(), URL).fingerprint
+
+    page = fingerprint("<title>Acme</title><p>We build pumps.</p>")
+    assert fingerprint("<title>ACME</title><!-- x --><div>We  build\n<b>pumps</b>.</div>") == page
+    assert fingerprint("<title>Acme</title><p>We build valves.</p>") != page
+    assert fingerprint("<title>Acme Ltd</title><p>We build pumps.</p>") != page
+
+
+def test_items_that_refer_to_each_other_end():
+    body = b"""<div itemscope itemtype=Store id=a itemref=b><i itemprop=name>A</i></div>
+    <div itemscope itemprop=branchOf itemtype=Store id=b itemref=a><i itemprop=name>B</i></div>"""
+    page = extract_page(body, URL)
+    assert page.organisations[0]["name"] == "A"
+    assert page.organisations[0]["branchOf"]["name"] == "B"
+    json.dumps(to_json(page))
+
+
+def test_rdfa_lite_organisations_are_read():
+    body = b"""<div vocab="https://schema.org/" typeof="Organization">
+    <b property="name">Quay Ltd</b><div property="address" typeof="PostalAddress">
+    <span property="streetAddress">4 Quay Rd</span><span property="postalCode">BS1 5TY</span>
+    </div></div>"""
+    page = extract_page(body, URL)
+    assert page.organisations[0]["name"] == "Quay Ltd"
+    assert (page.addresses[0].street, page.addresses[0].postcode) == ("4 Quay Rd", "BS1 5TY")
+
+
+def test_a_business_that_opengraph_describes_is_an_organisation():
+    body = b"""<meta property="og:type" content="restaurant">
+    <meta property="og:title" content="Birch">
+    <meta property="business:contact_data:street_address" content="4 Quay Road">
+    <meta property="business:contact_data:postal_code" content="BS1 5TY">
+    <meta property="business:contact_data:phone_number" content="+44 117 496 0123">"""
+    page = extract_page(body, URL)
+    assert page.organisations[0]["name"] == "Birch"
+    assert page.addresses[0].street == "4 Quay Road"
+    assert page.phones[0].e164 == "+441174960123"

@@ -6,7 +6,7 @@ from resources.core.extract import extract_page
 from resources.core.extract.company import clean_name
 from resources.core.extract.emails import find_emails
 from resources.core.extract.imprint import find_legal_name, find_registration
-from resources.core.extract.jsonld import find_organisations, parse_jsonld
+from resources.core.extract.jsonld import find_organisations, parse_jsonld, read_jsonld
 from resources.core.extract.markup_guard import make_parsable
 from resources.core.extract.phones import find_phones
 from resources.core.extract.region import phone_regions
@@ -121,7 +121,7 @@ def test_only_organisations_are_found_wherever_they_stand():
         '{"@type": "FooBusiness", "name": "B", "x": "\\ud800", "n": NaN}',
         '{"@type": "Product", "name": "X"}',
     ]
-    names = [each["name"] for each in find_organisations(scripts)]
+    names = [each["name"] for each in find_organisations(read_jsonld(scripts))]
     assert names == ["N", "D", "B"]
 
 
@@ -268,3 +268,8 @@ def test_one_letter_before_a_plus_names_the_kind():
     text = "T +44 (0)20 3167 4997 | F +44 (0)20 7629 1317"
     kinds = [each.kind for each in find_phones(text, [], ("GB",))]
     assert kinds == ["phone", "fax"]
+
+
+def test_comments_inside_strings_of_json_ld_stay_and_those_outside_go():
+    text = '<!-- note --> {"a": "<!-- b -->", // c\n "d": 1, /* e */ // f\n }'
+    assert parse_jsonld(text) == {"a": "<!-- b -->", "d": 1}
