@@ -27,6 +27,7 @@ from resources.adapters.site_visit import CODE_VERSION as SCRAPING_VERSION
 from resources.adapters.site_visit import SiteVisit
 from resources.adapters.store import Store
 from resources.adapters.work_queue import LedgerWorkQueue
+from resources.collecting import collected_seldom
 from resources.core.batch_runner import BatchRunner, Event, RunLimits
 from resources.core.breaker import BreakerPolicy
 from resources.core.config import Settings
@@ -77,6 +78,7 @@ async def phase_events(
     ledger.workers.bury_dead(clock.now())
     worker_id = ledger.workers.begin(phase, run_id, clock.now())
     async with AsyncExitStack() as stack:
+        stack.enter_context(collected_seldom())
         commits = CommitQueue(ledger.database, settings.checkpoint_interval, worker_id, clock)
         stack.callback(commits.close)
         agent = user_agent(settings.fetch, parts.version)
