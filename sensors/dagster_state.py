@@ -9,8 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster import (
+    AssetKey,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    RunRecord,
+    RunsFilter,
+)
+from dagster._core.execution.backfill import (
+    BulkActionsFilter,
+    BulkActionStatus,
+    PartitionBackfill,
+)
 
 from pipeline_assets.jobs import ALL as JOBS
 from pipeline_assets.partitions import BATCHES, RANGE_END, RANGE_START
@@ -51,11 +62,13 @@ class RunTarget:
     Args:
         assets: Names of assets.
         keys: Partitions in Dagster's order; none for an asset without them.
+        created_at: When it was asked for, epoch seconds.
     """
 
     run: DagsterRun
     assets: frozenset[str]
     keys: Sequence[str]
+    created_at: float = 0.0
 
     @property
     def phases(self) -> Sequence[Phase]:
@@ -107,14 +120,16 @@ class DagsterState:
 
     def under_way(self) -> list[RunTarget]:
         """Runs that have not ended, queued ones included."""
-        runs = self.instance.get_runs(RunsFilter(statuses=list(UNENDED)))
-        return [self.target_of(run) for run in runs]
+        records = self.instance.get_run_records(RunsFilter(statuses=list(UNENDED)))
+        return [self.target_of(one) for one in records]
 
-    def target_of(self, run: DagsterRun) -> RunTarget:
+    def target_of(self, record: RunRecord) -> RunTarget:
         """What a run works on, by its own words."""
+        run = record.dagster_run
         named = {key.path[-1] for key in run.asset_selection or ()}
         assets = named or {ASSETS_OF_JOB[run.job_name]} if run.job_name in ASSETS_OF_JOB else named
-        return RunTarget(run, frozenset(assets), self._keys_of(run.tags))
+        created_at = record.create_timestamp.timestamp()
+        return RunTarget(run, frozenset(assets), self._keys_of(run.tags), created_at)
 
     def _keys_of(self, tags: Mapping[str, str]) -> Sequence[str]:
         if PARTITION in tags:
@@ -128,17 +143,21 @@ class DagsterState:
         """(asset, partition, backfill id) of what active backfills are to run."""
         active = BulkActionsFilter(statuses=list(ACTIVE_BACKFILLS))
         for backfill in self.instance.get_backfills(filters=active):
-            data = backfill.asset_backfill_data
-            if data is None:
-                # One of a job, begun on the job's own page.
-                of_job = ASSETS_OF_JOB.get(backfill.job_name or "", "")
-                for key in backfill.partition_names or ():
-                    yield of_job, key, backfill.backfill_id
-                continue
-            by_asset = data.target_subset.partitions_subsets_by_asset_key
-            for asset, subset in by_asset.items():
-                for key in subset.get_partition_keys():
-                    yield asset.path[-1], key, backfill.backfill_id
+            for asset, key in self.targets_of(backfill):
+                yield asset, key, backfill.backfill_id
+
+    def targets_of(self, backfill: PartitionBackfill) -> Iterator[tuple[str, str]]:
+        """(asset, partition) of what a backfill is to run."""
+        data = backfill.asset_backfill_data
+        if data is None:
+            # One of a job, begun on the job's own page.
+            of_job = ASSETS_OF_JOB.get(backfill.job_name or "", "")
+            for key in backfill.partition_names or ():
+                yield of_job, key
+            return
+        for asset, subset in data.target_subset.partitions_subsets_by_asset_key.items():
+            for key in subset.get_partition_keys():
+                yield asset.path[-1], key
 
 
 assert {job.name for job in JOBS} == set(ASSETS_OF_JOB), "every job's asset is known"

@@ -19,6 +19,7 @@ from resources.core.models import FETCHING, Phase
 from resources.core.recovery import Action, RunPlan, decide_directory
 from resources.healing import Healer, Healing, Key
 from resources.platform import Platform
+from sensors.backfills import hold_targets_of_cancelled
 from sensors.dagster_state import DagsterState
 from sensors.directory_runs import VERSION_TAG, directory_runs
 from sensors.faults import Fault, Faults
@@ -116,6 +117,7 @@ def reconcile(
         server_began_at=server_began_at,
     )
     note_endings(state, platform, now, faults)
+    hold_targets_of_cancelled(state, platform, now, faults)
     # Advice tells what follows once they are closed.
     over = {*dead, *(one.run_id for one in repaired)} if is_advice else set(dead)
     healing = Healer(platform).look(state.seen(without=over), now)

@@ -18,9 +18,11 @@ from dagster import (
     RunsFilter,
 )
 
-from pipeline_assets.recording import is_automatic
+from pipeline_assets.recording import SCOPE_TAG, is_automatic, is_by_person
+from resources.core.models import FETCHING
 from resources.core.run_recovery import RunEnding
 from resources.platform import Platform
+from sensors.backfills import is_of_failed_backfill
 from sensors.dagster_state import DagsterState, RunTarget
 from sensors.faults import Faults
 
@@ -31,7 +33,7 @@ OVERLAP_S = 120.0
 MOST_AT_ONCE = 500
 HELD = "cancelled by a person; `pipeline retry --batch KEY`, or a run that a person starts, goes on"
 # What ended through no decision of the run's own: its batches are due again at once.
-UNEXPECTED = (RunEnding.WORKER_DIED, RunEnding.STUCK, RunEnding.LIMIT)
+UNEXPECTED = (RunEnding.WORKER_DIED, RunEnding.STUCK, RunEnding.LIMIT, RunEnding.CANCELLED)
 _ENDINGS = {DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 _FAILURE_REASON = "dagster/failure_reason"
 _OF_LIMIT = "Canceling due to exceeding"
@@ -92,7 +94,7 @@ def note_runs(
             if ending is RunEnding.CANCELLED_BY_USER:
                 # A person decided then; what is wanted anew while it still ends is not held.
                 ended_at = _cancelling_since(state.instance, run.run_id) or ended_at
-            note(platform, state.target_of(run), ending, reason, now, ended_at=ended_at)
+            note(platform, state.target_of(record), ending, reason, now, ended_at=ended_at)
         left += [record] * (len(faults.found) - failed)
     return left
 
@@ -117,8 +119,13 @@ def note(
         if not ledger.runs.note_ending(run_id, ending, reason, now):
             return
         for phase in target.phases:
+            keys = target.keys if phase in FETCHING else platform.profiles.stale(target.keys)
+            if is_by_person(target.run.tags):
+                # It may have ended before it could say so itself.
+                scope = target.run.tags.get(SCOPE_TAG, run_id)
+                ledger.requests.note_person_asked(keys, phase, scope, target.created_at, now)
             ledger.requests.note_run_ended(
-                target.keys,
+                keys,
                 phase,
                 run_id,
                 now=now,
@@ -143,7 +150,8 @@ def how_it_ended(
     if is_over_its_limit(instance, run):
         return RunEnding.LIMIT, reason
     if run.status is DagsterRunStatus.CANCELED:
-        return RunEnding.CANCELLED_BY_USER, reason
+        is_persons = not is_of_failed_backfill(instance, run)
+        return RunEnding.CANCELLED_BY_USER if is_persons else RunEnding.CANCELLED, reason
     is_dead = run.tags.get(_FAILURE_REASON) in {"UNEXPECTED_TERMINATION", "RUN_EXCEPTION"}
     if is_dead or any(word in reason for word in _OF_DEATH):
         return RunEnding.WORKER_DIED, reason

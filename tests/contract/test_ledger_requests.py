@@ -6,11 +6,11 @@ from dataclasses import replace
 from threading import Barrier, Thread
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import event, insert, update
 
 from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.ledger.requests import Launch, Requests
-from resources.adapters.ledger.schema import batches, lists
+from resources.adapters.ledger.schema import batches, lists, members, work
 from resources.core.models import FETCHING, Phase
 from resources.core.recovery import MOST_DEATHS, Request
 from tests.support.ledgers import add_list
@@ -100,6 +100,13 @@ def test_any_number_of_batches_can_be_asked_for_changed_and_read(ledger: Ledger)
                 for number, key in enumerate(keys)
             ],
         )
+        # One that is not settled is enough of each.
+        at = {"list_id": 99, "position": 0, "line": 2}
+        connection.execute(
+            insert(members), [{**at, "domain": f"{key}.example", "batch_key": key} for key in keys]
+        )
+        row = {"phase": SCRAPING, "state": "pending", "updated_at": NOW}
+        connection.execute(insert(work), [{**row, "domain": f"{key}.example"} for key in keys])
     ledger.requests.ask(keys, [SCRAPING], scope="first", now=NOW)
     ledger.requests.ask(keys, [SCRAPING], scope="second", now=LATER)
     ledger.requests.note_run_ended(keys, SCRAPING, "run", now=LATER, held_reason="cancelled")
@@ -287,3 +294,71 @@ def test_a_cancel_that_is_noticed_late_does_not_hold_what_a_person_wanted_since(
     assert (_one(ledger).held_reason, _one(ledger).last_run_id) == (None, "run-1")
     _cancel(ledger, now=NOW + 60, ended_at=NOW + 30)
     assert _one(ledger).held_reason == "cancelled"
+
+
+def test_a_cancel_does_not_hold_what_is_settled(ledger: Ledger) -> None:
+    _ask(ledger, *KEYS)
+    mine = work.c.domain.in_(["d0.example", "d1.example", "d2.example"])
+    with ledger.database.write() as connection:
+        connection.execute(
+            update(work).where(work.c.phase == SCRAPING, mine).values(state="succeeded")
+        )
+    _cancel(ledger, *KEYS)
+    held = [key for key in KEYS if _one(ledger, key).held_reason]
+    assert held == KEYS[1:]  # the first one is settled, the second one half
+    assert _one(ledger).last_run_id == "run-1"
+    with ledger.database.write() as connection:
+        connection.execute(update(work).where(mine).values(refresh_asked=1))
+    ledger.requests.hold(KEYS, SCRAPING, "again", NOW)
+    assert _one(ledger).held_reason == "again"  # it was to be worked on once more
+
+
+def test_a_hold_leaves_what_was_wanted_since_it_was_decided(ledger: Ledger) -> None:
+    _ask(ledger)
+    ledger.requests.hold(KEYS, SCRAPING, "too old", NOW - 1)
+    assert _one(ledger).held_reason is None
+
+
+# -- a person's run that died before it could say so -------------------------------------------
+
+
+def _person_asked(ledger: Ledger, asked_at: float) -> None:
+    ledger.requests.note_person_asked(KEYS, SCRAPING, "person", asked_at, LATER)
+
+
+def test_a_persons_run_ends_the_hold_though_it_never_said_so(ledger: Ledger) -> None:
+    _ask(ledger, KEYS[0])
+    _launch(ledger, attempts=3)
+    _cancel(ledger, now=NOW + 60, ended_at=NOW + 10)
+    _person_asked(ledger, NOW + 10.5)
+    found = _one(ledger)
+    assert (found.held_reason, found.attempts) == (None, 0)
+    assert (found.scope, found.requested_at) == ("person", NOW + 10.5)
+    assert set(ledger.requests.all()) == {(SCRAPING, KEYS[0])}  # it asks for nothing else
+
+
+def test_a_persons_run_does_not_end_a_hold_from_later(ledger: Ledger) -> None:
+    _ask(ledger)
+    _cancel(ledger, ended_at=NOW + 10)
+    before = _one(ledger)
+    _person_asked(ledger, NOW + 9)
+    assert _one(ledger) == before
+
+
+def test_a_run_that_has_asked_itself_changes_nothing_once_more(ledger: Ledger) -> None:
+    ledger.requests.ask_by_person(KEYS, [SCRAPING], scope="other", now=NOW + 5)
+    _launch(ledger, attempts=2, now=NOW + 6)
+    before = _one(ledger)
+    _person_asked(ledger, NOW + 4)
+    assert _one(ledger) == before
+
+
+def test_what_waited_for_a_person_goes_on_after_his_run_died(ledger: Ledger) -> None:
+    _ask(ledger)
+    with ledger.database.write() as connection:
+        waits = {"state": "waiting", "kind": "auth"}
+        connection.execute(update(work).where(work.c.phase == SCRAPING).values(**waits))
+    _person_asked(ledger, NOW + 10)
+    tallies = ledger.work.tallies(SCRAPING, KEYS[:2])
+    assert tallies[KEYS[0]].waiting_kinds == {"waiting": 2}
+    assert tallies[KEYS[1]].waiting_kinds == {"auth": 2}

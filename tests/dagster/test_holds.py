@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dagster import DagsterRun
+from dagster import DagsterRun, DagsterRunStatus
 
 from pipeline_assets.instance import Runs
 from pipeline_assets.invocation import Invocation
@@ -55,6 +55,34 @@ def _command(
 def _report_of(home: HealingHome) -> IngestReport:
     """As after the home's list was taken in once more."""
     return add_list(home.ledger, LIST, [], now=home.clock.now())
+
+
+# -- what is held, and for how long ------------------------------------------------------------
+
+
+def test_a_cancel_holds_only_what_is_not_settled(home: HealingHome) -> None:
+    home.finish(home.keys[:1])
+    _cancel(home, home.run(home.keys))
+    assert _held(home) == {(SCRAPING, home.keys[1])}
+
+
+@pytest.mark.parametrize("is_by_person", [True, False], ids=["a person's", "automatic"])
+def test_a_run_that_died_before_it_began_ends_the_hold_only_if_a_person_wanted_it(
+    home: HealingHome, is_by_person: bool
+) -> None:
+    _cancel(home, home.run(home.keys[:1]))
+    assert _held(home) == {(SCRAPING, home.keys[0])}
+    tags = {} if is_by_person else AUTOMATIC
+    run = home.run(home.keys[:1], tags=tags, status=DagsterRunStatus.STARTING)
+    home.instance.report_run_failed(run, "Run process exited unexpectedly.")
+    expected = Action.RUN if is_by_person else Action.HELD
+    assert home.actions()[home.keys[0]] is expected
+
+
+def test_a_run_of_a_person_that_another_person_cancels_holds(home: HealingHome) -> None:
+    _cancel(home, home.run(home.keys[:1]))
+    _cancel(home, home.run(home.keys[:1], status=DagsterRunStatus.QUEUED))
+    assert home.actions()[home.keys[0]] is Action.HELD
 
 
 # -- profiles ---------------------------------------------------------------------------------

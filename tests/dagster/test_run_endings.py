@@ -205,6 +205,9 @@ class _LedgerThatCannotHold:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
+    def note_person_asked(self, *arguments: Any) -> None:
+        self._ledger.requests.note_person_asked(*arguments)
+
     def note_run_ended(self, *_: Any, **__: Any) -> None:
         raise OSError("it dies here")
 

@@ -563,7 +563,7 @@ def test_a_run_that_cannot_be_looked_after_does_not_keep_the_others_from_it(
 def test_a_repair_that_died_before_it_told_dagster_is_done_by_the_next(home: HealingHome) -> None:
     run = home.run(home.keys[:1])
     _register(home, run, GONE)
-    target = DagsterState(home.instance).target_of(run)
+    target = DagsterState(home.instance).target_of(home.record_of(run))
     now = home.clock.now()
     run_repair.note(home.platform, target, RunEnding.WORKER_DIED, "gone", now, ended_at=now)
     _wait(home)

@@ -18,6 +18,7 @@ from dagster import (
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
+    RunRecord,
     RunRequest,
     SensorDefinition,
     build_sensor_context,
@@ -187,6 +188,11 @@ class HealingHome:
 
     def request(self, key: str, phase: Phase = SCRAPING) -> Request:
         return self.ledger.requests.all()[phase, key]
+
+    def record_of(self, run: DagsterRun) -> RunRecord:
+        record = self.instance.get_run_record_by_id(run.run_id)
+        assert record is not None
+        return record
 
     def status_of(self, run: DagsterRun) -> DagsterRunStatus:
         found = self.instance.get_run_by_id(run.run_id)

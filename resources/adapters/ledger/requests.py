@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import bindparam, case, literal, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, literal, or_, select, update
 from sqlalchemy.types import Double, String
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.person_waits import PersonWaits
-from resources.adapters.ledger.schema import batches, requests
-from resources.adapters.ledger.work_queries import in_parts
-from resources.core.models import Phase
+from resources.adapters.ledger.schema import batches, members, requests, work
+from resources.adapters.ledger.work_queries import in_parts, is_open
+from resources.core.models import FETCHING, Phase
 from resources.core.recovery import MOST_DEATHS, Request
 
 
@@ -154,6 +154,8 @@ class Requests:
     ) -> None:
         """Note that a run over these batches ended without settling all of them.
 
+        A hold is for those that are not settled: the others owe nobody anything.
+
         Somebody had started it, so they are wanted from now on if they were not before: it may
         have ended before it could say so itself.
 
@@ -179,18 +181,48 @@ class Requests:
                     has_many = requests.c.deaths + 1 >= MOST_DEATHS
                     ended["launched_at"] = case((has_many, requests.c.launched_at), else_=None)
                 connection.execute(update(requests).where(*mine).values(**ended))
-                if held_reason is not None:
-                    is_older = requests.c.requested_at <= ended_at
-                    held = {"held_at": now, "held_reason": held_reason}
-                    connection.execute(update(requests).where(*mine, is_older).values(**held))
+            if held_reason is not None:
+                self.hold(keys, phase, held_reason, ended_at)
 
-    def hold(self, keys: Sequence[str], phase: Phase, reason: str, now: float) -> None:
-        """Let batches that are wanted wait until a person goes on with them."""
+    def hold(self, keys: Sequence[str], phase: Phase, reason: str, at: float) -> None:
+        """Let batches that are wanted wait until a person goes on with them.
+
+        Only those that are not settled; whether profiles are up to date is for the caller to say.
+
+        Args:
+            at: When a person decided so, epoch seconds; what was wanted anew since is not held.
+        """
+        mine = [requests.c.phase == phase, requests.c.requested_at <= at]
+        if phase in FETCHING:
+            mine.append(_is_unfinished(phase))
         with self._database.write() as connection:
             for part in in_parts(keys):
-                mine = (requests.c.phase == phase, requests.c.batch_key.in_(part))
-                held = {"held_at": now, "held_reason": reason}
-                connection.execute(update(requests).where(*mine).values(**held))
+                connection.execute(
+                    update(requests)
+                    .where(*mine, requests.c.batch_key.in_(part))
+                    .values(held_at=at, held_reason=reason)
+                )
+
+    def note_person_asked(
+        self, keys: Sequence[str], phase: Phase, scope: str, asked_at: float, now: float
+    ) -> None:
+        """Note that a person had asked for a run over these batches, where the run has not done so.
+
+        Args:
+            asked_at: When, epoch seconds; what was wanted, or held, later than that stays so.
+        """
+        is_older = and_(
+            requests.c.requested_at < asked_at,
+            or_(requests.c.held_at.is_(None), requests.c.held_at <= asked_at),
+        )
+        with self._database.write() as connection:
+            for part in in_parts(keys):
+                mine = (requests.c.phase == phase, requests.c.batch_key.in_(part), is_older)
+                newer = _FRESH | {"scope": scope, "requested_at": asked_at}
+                changed = connection.execute(
+                    update(requests).where(*mine).values(**newer).returning(requests.c.batch_key)
+                )
+                self._person_waits.end(phase, changed.scalars().all(), now)
 
     def release(self, pairs: Iterable[tuple[Phase, str]], *, now: float | None = None) -> None:
         """Let batches be healed again that were held or given up.
@@ -211,6 +243,16 @@ class Requests:
                 for part in in_parts(keys):
                     mine = (requests.c.phase == phase, requests.c.batch_key.in_(part))
                     connection.execute(update(requests).where(*mine).values(**values))
+
+
+def _is_unfinished(phase: Phase) -> ColumnElement[bool]:
+    """The condition that a domain of a request's batch is to be worked on."""
+    of_batch = and_(
+        members.c.batch_key == requests.c.batch_key,
+        work.c.domain == members.c.domain,
+        work.c.phase == phase,
+    )
+    return exists(select(work.c.domain).where(of_batch, is_open()).correlate(requests))
 
 
 def _request(row: Sequence[Any]) -> Request:
