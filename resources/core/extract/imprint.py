@@ -1,6 +1,6 @@
-"""The legal name of a company, and its register and tax numbers, as printed in an imprint.
+"""The legal name of a company, as printed in an imprint or a footer.
 
-Not in here: the name a company goes by (`company`).
+Not in here: the name a company goes by (`company`), register numbers (`registration`).
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Final
 from resources.core.names import core_tokens
 
 from .company import first_text, host_bonus
-from .legal_forms import CJK_LEGAL_NAME, ENDS_WITH_FORM, FORM_TOKENS, LEGAL_NAME, REGISTRATION
+from .legal_forms import CJK_LEGAL_NAME, ENDS_WITH_FORM, FORM_TOKENS, LEGAL_NAME
 from .models import JsonObject, squeeze
 from .web_address import main_label
 
@@ -22,6 +22,7 @@ _LINKS: Final = frozenset(
     """.split()
 )
 """Words without a capital inside names."""
+_LETTER: Final = re.compile(r"[^\W\d_]")
 _POSTCODE: Final = re.compile(r"\s{1,2}\d{5}\b")
 _CJK_FORM: Final = re.compile("株式会社|有限会社|合同会社|有限公司|有限责任公司")
 
@@ -65,8 +66,9 @@ def _printed_legal_names(text: str) -> Iterator[str]:
         segment = text[line_start : line_end if line_end >= 0 else end + 24]
         for found in LEGAL_NAME.finditer(segment):
             done = line_start + found.end()
-            # In "Las Vegas NV 89101" the form is a state.
-            if _POSTCODE.match(text, done):
+            # In "Las Vegas NV 89101" and "Las Vegas, NV" the form is a state.
+            is_state = found["form"] == "NV" and ", NV" in found.group()
+            if is_state or _POSTCODE.match(text, done):
                 continue
             if name := _legal_name_of(found.group()):
                 yield name
@@ -82,37 +84,14 @@ def _legal_name_of(printed: str) -> str | None:
     start = 0
     for index, word in enumerate(words[:-1]):
         is_link = word in _LINKS
-        if (word[:1].islower() and not is_link and index < len(words) - 2) or (
-            word.endswith((".", "!", "?")) and len(word) > 5 and index < len(words) - 2
+        is_dash = word in ("-", "–", "—", "•", "·")
+        if (
+            is_dash
+            or (word[:1].islower() and not is_link and index < len(words) - 2)
+            or (word.endswith((".", "!", "?")) and len(word) > 5 and index < len(words) - 2)
         ):
             start = index + 1
     kept = words[start:]
-    while kept and (kept[0] in ("&", "and", "und", "of", "et") or kept[0].isdigit()):
+    while kept and (kept[0] in ("&", "and", "und", "of", "et") or not _LETTER.search(kept[0])):
         kept = kept[1:]
     return " ".join(kept) if 2 <= len(kept) <= 9 else None
-
-
-def _near(words: Sequence[str], pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """Find a pattern only around the words that belong to it, which is much the cheaper way."""
-    for word in words:
-        position = text.find(word)
-        for _ in range(10):
-            if position < 0:
-                break
-            if match := pattern.search(text, max(0, position - 16), position + 90):
-                yield match
-            position = text.find(word, position + len(word))
-
-
-def find_registration(text: str) -> tuple[str, ...]:
-    """Return register and tax numbers as printed, with their kind where it is part of them."""
-    found: dict[str, str] = {}
-    for words, pattern in REGISTRATION:
-        for match in _near(words, pattern, text):
-            groups = match.groupdict()
-            number = squeeze(groups["number"], 40)
-            if sum(each.isdigit() for each in number) < 2:
-                continue
-            full = f"{groups['kind']} {number}" if groups.get("kind") else number
-            found.setdefault(re.sub(r"\W", "", number), full)
-    return tuple(found.values())[:20]

@@ -1,4 +1,4 @@
-"""Data and patterns: legal forms in names, register and tax numbers as printed.
+"""Data and patterns: legal forms in names.
 
 Not in here: comparing names (`resources.core.names`).
 """
@@ -18,7 +18,7 @@ _FORMS: Final = (
     r"gGmbH", r"mbH", r"KGaA", r"UG", r"e\.\s?V\.", r"e\.\s?K\.", r"eG", r"OHG", r"GbR", r"AG",
     r"KG", r"SE", r"Incorporated", r"Inc\.?", r"L\.?L\.?C\.?", r"L\.?L\.?P\.?", r"Limited",
     r"Ltd\.?", r"LTD\.?", r"Corporation", r"Corp\.?", r"PLC", r"plc", r"P\.C\.", r"PLLC",
-    r"SARL", r"SAS", r"SASU", r"EURL", r"SNC", r"SRL", r"Srl", r"srl", r"SpA", r"Spa", r"BV",
+    r"SARL", r"SAS", r"SASU", r"EURL", r"SNC", r"SRL", r"Srl", r"srl", r"SpA", r"BV",
     r"NV", r"bv", r"nv", r"BVBA", r"SPRL", r"Lda\.?", r"Ltda\.?", r"ApS", r"A/S", r"AB", r"AS",
     r"Oyj", r"Oy", r"Kft\.?", r"Zrt\.?", r"SLU", r"SL", r"Sàrl", r"KK",
 )  # fmt: skip
@@ -34,7 +34,7 @@ _FORM_WORDS: Final = frozenset(
     """
     GmbH gGmbH mbH KGaA UG eG OHG GbR AG KG SE Haftung Aktiengesellschaft e.V. V. e.K. K.
     Incorporated Inc LLC L.L.C LLP L.L.P Limited Ltd LTD Corporation Corp PLC plc P.C PLLC SARL
-    SAS SASU EURL SNC SRL Srl srl SpA Spa BV NV bv nv B.V N.V BVBA SPRL Lda Ltda ApS A/S AB AS
+    SAS SASU EURL SNC SRL Srl srl SpA BV NV bv nv B.V N.V BVBA SPRL Lda Ltda ApS A/S AB AS
     Oyj Oy Kft Zrt SLU SL S.L S.L.U S.A S.A.U S.A.S S.A.R.L Sàrl KK S.r.l s.r.l S.r.l.s S.p.A
     S.p.a s.r.o a.s S.N.C S.a.s d.o.o o.o z.o.o
     """.split()
@@ -44,69 +44,3 @@ FORM_TOKENS: Final = frozenset(
 )
 """Words, as text splits at white space, without which no legal name is looked for."""
 ENDS_WITH_FORM: Final = re.compile(rf"[,\s]\s?{FORM}\Z")
-
-_VAT_COUNTRIES: Final = (
-    "AT|BE|BG|CY|CZ|DE|DK|EE|EL|ES|FI|FR|GB|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK|XI|CHE"
-)
-_LABELLED: Final = (
-    r"USt\.?-?\s?Id(?:ent)?\.?-?(?:Nr|Nummer)?|Umsatzsteuer-?\s?Id[^\n:]{0,30}|VAT(?:\s?(?:reg(?:istration)?|ID|no|number))*|"
-    r"TVA(?:\s?intracommunautaire)?|BTW(?:-?(?:nr|nummer))?|P(?:artita)?\.?\s?IVA|MwSt-?(?:Nr|Nummer)"
-)
-_TAX_WORDS: Final = (
-    "VAT",
-    "Vat",
-    "USt",
-    "Ust",
-    "Umsatz",
-    "TVA",
-    "BTW",
-    "btw",
-    "IVA",
-    "Iva",
-    "MwSt",
-)
-_REGISTER_WORDS: Final = (
-    "SIRE", "RCS", "KvK", "KVK", "CVR", "ABN", "ACN", "NIP", "REGON", "KRS", "CNPJ", "NIF", "CIF",
-    "Org", "IČO", "ICO", "EIN", "REA",
-)  # fmt: skip
-REGISTRATION: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = (
-    (
-        ("HRA", "HRB"),
-        re.compile(
-            r"\b(?P<kind>HR[AB])[\s.:-]{0,3}(?:Nr\.?|Nummer)?[\s.:]{0,3}"
-            r"(?P<number>\d{2,6}(?:\s?[A-Z]{1,2}\b)?)"
-        ),
-    ),
-    (
-        _TAX_WORDS,
-        re.compile(
-            rf"(?:{_LABELLED})[\s.:#-]{{0,4}}"
-            rf"(?P<number>(?:{_VAT_COUNTRIES})?[\s-]?[A-Z]?\d(?:[ .-]?[\dA-Z]){{6,13}})(?![\w])",
-            re.I,
-        ),
-    ),
-    (
-        (*_TAX_WORDS, "DE", "ATU"),
-        re.compile(
-            r"\b(?P<number>DE\s?\d{9}|DE\s?\d{3} \d{3} \d{3}|ATU\d{8}|CHE-\d{3}\.\d{3}\.\d{3})\b"
-        ),
-    ),
-    (
-        _REGISTER_WORDS,
-        re.compile(
-            r"\b(?P<kind>SIRET|SIREN|RCS|KvK|KVK|CVR|ABN|ACN|NIP|REGON|KRS|CNPJ|NIF|CIF|Org\.?\s?nr|"
-            r"IČO|ICO|EIN|REA)(?:-?(?:nr|nummer|number)\b)?[\s.:#n°º-]{0,6}"
-            r"(?P<number>(?:[A-Z][a-zé-]{2,20} ?)?(?:[A-Z]{1,2}[ -]?)?\d(?:[ ./-]?\d){5,15})(?!\d)"
-        ),
-    ),
-    (
-        ("ompany", "egist", "OMPANY", "EGIST"),
-        re.compile(
-            r"(?:Company|Registration|Registered|Reg\.?|Register|Handelsregister)[\s-]{1,2}"
-            r"(?:Registration\s|Registered\s|in\s[^\n\d]{3,24})?"
-            r"(?:No|Number|Nummer|Nr)[\s.:#-]{0,3}(?P<number>[A-Z]{0,2}\d{6,8})\b",
-            re.I,
-        ),
-    ),
-)
-"""(words without which it is not tried, pattern) of register and tax numbers."""

@@ -13,13 +13,14 @@ from .charset import decode, is_html
 from .company import name_candidates
 from .document import Document, read_document
 from .emails import clean_email, find_emails
-from .imprint import find_legal_name, find_registration
+from .imprint import find_legal_name
 from .jsonld import find_organisations, read_jsonld
 from .language import page_language
 from .models import JsonObject, Phone, PostalAddress, ScrapedPage
 from .opengraph import OPENGRAPH_PREFIXES, opengraph_organisation
 from .phones import find_phones
 from .region import phone_regions
+from .registration import find_registration
 from .social import find_social
 from .web_address import host_of
 

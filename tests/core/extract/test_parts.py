@@ -5,7 +5,7 @@ import pytest
 from resources.core.extract import extract_page
 from resources.core.extract.company import clean_name
 from resources.core.extract.emails import find_emails
-from resources.core.extract.imprint import find_legal_name, find_registration
+from resources.core.extract.imprint import find_legal_name
 from resources.core.extract.jsonld import find_organisations, parse_jsonld, read_jsonld
 from resources.core.extract.markup_guard import make_parsable
 from resources.core.extract.phones import find_phones
@@ -165,23 +165,6 @@ def test_profiles_have_one_form_and_share_links_none(url, wanted):
 )
 def test_legal_names(text, wanted):
     assert find_legal_name([], text, "") == wanted
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("Amtsgericht Köln HRB 4711 B", ("HRB 4711 B",)),
-        ("USt-IdNr.: DE 123456789", ("DE 123456789",)),
-        ("VAT no. GB 123 4567 89", ("GB 123 4567 89",)),
-        ("P. IVA 01234567890", ("01234567890",)),
-        ("SIRET 732 829 320 00074", ("SIRET 732 829 320 00074",)),
-        ("Company Registration No. 01234567", ("01234567",)),
-        ("KvK: 12345678", ("KvK 12345678",)),
-        ("a company with 250 people", ()),
-    ],
-)
-def test_registrations(text, wanted):
-    assert find_registration(text) == wanted
 
 
 def test_generic_words_are_no_names():
