@@ -85,7 +85,7 @@ class InboxIntake:
         now = self._clock.now()
         waiting = self._asking.catch_up(now)
         if waiting is not None:
-            report.troubles.append(waiting)
+            report.wait_for_limit(waiting)
         try:
             folder = self._given_folder or open_inbox(self._settings)
             report.inbox = folder.shown
@@ -253,7 +253,7 @@ class InboxIntake:
         step.report.taken.append(sentence)
         missing = self._asking.missing_limit()
         if batches and missing is not None:
-            step.report.troubles.append(f"Batches of {name} {missing}")
+            step.report.wait_for_limit(f"Batches of {name} {missing}")
         step.move(seen, FileState.TAKEN, sentence)
         self._files.forget_old(step.now)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from resources.alerts import tell
 from resources.breaker_troubles import long_paused
-from resources.core.alerting import ALL_TOPICS, Topic, Trouble
+from resources.core.alerting import HEALING_TOPICS, Topic, Trouble
 from resources.core.errors import FailureKind
 from resources.core.models import Phase
 from resources.core.recovery import MOST_DEATHS, MOST_FRUITLESS_RUNS, Action
@@ -31,9 +31,7 @@ def tell_of(platform: Platform, healing: Healing, faults: Mapping[str, str]) -> 
     troubles = [*_of_batches(healing), *long_paused(platform, platform.clock.now())]
     troubles += [Trouble(Topic.NOT_LOOKED_AFTER, what, words) for what, words in faults.items()]
     now = platform.clock.now()
-    # Silence is for another process to notice: whoever ticks is not silent.
-    about = ALL_TOPICS - {Topic.SILENT}
-    return tell(platform.ledger, platform.settings, troubles, [], now, about=about)
+    return tell(platform.ledger, platform.settings, troubles, [], now, about=HEALING_TOPICS)
 
 
 def tell_of_closed_runs(platform: Platform) -> list[str]:

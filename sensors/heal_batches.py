@@ -52,14 +52,11 @@ def build_heal_batches(settings: Settings) -> SensorDefinition:
                 is_advice=is_advice,
                 server_began_at=process_began_at(),
             )
-            platform.ledger.ticks.note(
-                HEAL_BATCHES, settings.heal_interval, found.sentence, platform.clock.now()
-            )
             context.log.info(found.sentence)
             for fault in found.faults:
                 context.log.error(fault.stack)
             if is_advice or not (found.healing.plans or found.healing.is_directory_due):
-                _tell(context, platform, found)
+                _finish(context, platform, found, settings.heal_interval)
                 yield SkipReason(found.sentence)
                 return
             begin(platform, found, found.healing.plans)
@@ -75,16 +72,23 @@ def build_heal_batches(settings: Settings) -> SensorDefinition:
                     tags=dict(directory_tags(platform)),
                 )
             # Dagster takes the runs up as soon as this returns; a slow channel has a limit of time.
-            _tell(context, platform, found)
+            _finish(context, platform, found, settings.heal_interval)
 
     return heal_batches
 
 
-def _tell(context: SensorEvaluationContext, platform: Platform, found: Reconciliation) -> None:
-    """What goes wrong here must not keep the runs from being asked for."""
+def _finish(
+    context: SensorEvaluationContext,
+    platform: Platform,
+    found: Reconciliation,
+    interval_s: float,
+) -> None:
+    """Tell people, and note the tick. What fails here keeps no run from being asked for."""
     faults = Faults()
     with faults.apart("alerts"):
         for problem in tell(platform, found):
             context.log.warning(problem)
     for fault in faults.found:
         context.log.error(fault.stack)
+    # Last: a tick that is given up half-way is none.
+    platform.ledger.ticks.note(HEAL_BATCHES, interval_s, found.sentence, platform.clock.now())

@@ -7,7 +7,7 @@ keep lists from being taken in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dagster import (
     DefaultSensorStatus,
@@ -23,14 +23,16 @@ from pipeline_assets.partitions import BATCHES, RANGE_END, RANGE_START
 from resources.adapters.ledger.inbox import InboxFiles
 from resources.alerts import tell
 from resources.artifact_writer import MANIFEST_ASSET
-from resources.core.alerting import Topic, Trouble
+from resources.core.alerting import INBOX_TOPICS, Topic, Trouble
 from resources.core.batches import contiguous_ranges
 from resources.core.config import load_settings
+from resources.core.inbox_report import IntakeReport
 from resources.inbox_intake import InboxIntake
 from resources.inbox_requests import missing_partitions, unwritten_manifests
 from resources.platform import Platform
 from resources.sensor_watch import NEW_DOMAINS, NEW_DOMAINS_EVERY_S
 from sensors.dagster_state import DagsterState, RunTarget
+from sensors.faults import Faults
 
 # The daemon asks its database about each of them; what is left comes with the next tick.
 MOST_NEW_PARTITIONS = 500
@@ -50,7 +52,7 @@ MANIFESTS_AGAIN_S = 900.0
     "HOME/inbox), once they are whole: their new domains become batches, which are worked on by "
     "themselves. A file that cannot be used is set aside with a report.",
 )
-def new_domains(context: SensorEvaluationContext) -> SensorResult:
+def new_domains(context: SensorEvaluationContext) -> Iterator[SensorResult]:
     with Platform.opened(load_settings()) as platform:
         report = InboxIntake(platform.settings, platform.ledger, platform.clock).look()
         state = DagsterState(context.instance)
@@ -61,31 +63,38 @@ def new_domains(context: SensorEvaluationContext) -> SensorResult:
             state.under_way(),
             platform.clock.now(),
         )
+        yield SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else SkipReason(report.note),
+            dynamic_partitions_requests=[BATCHES.build_add_request(new)] if new else [],
+        )
+        # What goes wrong here must not keep the runs from being asked for.
+        faults = Faults()
+        with faults.apart("alerts"):
+            for sentence in (*report.troubles, *tell_of(platform, report)):
+                context.log.warning(sentence)
+        for fault in faults.found:
+            context.log.error(fault.stack)
+        # Last: a tick that is given up half-way is none.
         platform.ledger.ticks.note(
             NEW_DOMAINS, NEW_DOMAINS_EVERY_S, report.note, platform.clock.now()
         )
-        for sentence in (*report.troubles, *tell_of_set_aside(platform)):
-            context.log.warning(sentence)
-    return SensorResult(
-        run_requests=requests,
-        skip_reason=None if requests else SkipReason(report.note),
-        dynamic_partitions_requests=[BATCHES.build_add_request(new)] if new else [],
-    )
 
 
-def tell_of_set_aside(platform: Platform) -> list[str]:
-    """Tell people which files were set aside. Returns those, and what kept them from being told.
+def tell_of(platform: Platform, report: IntakeReport) -> list[str]:
+    """Tell people what is wrong with the inbox, and which files were set aside.
 
     A file that was set aside just before a crash is told of at the next tick.
+
+    Returns: why files were set aside, and what kept a message from being sent.
     """
     files = InboxFiles(platform.ledger.database)
     untold = files.untold()
-    if not untold:
-        return []
     now = platform.clock.now()
     events = [Trouble(Topic.LIST_SET_ASIDE, one.file, one.sentence) for one in untold.values()]
-    about = [Topic.LIST_SET_ASIDE]
-    problems = tell(platform.ledger, platform.settings, [], events, now, about=about)
+    problems = tell(
+        platform.ledger, platform.settings, report.lasting, events, now, about=INBOX_TOPICS
+    )
     files.told(untold, now)
     return [*(one.sentence for one in untold.values()), *problems]
 

@@ -32,6 +32,7 @@ _LOCATION = "pipeline"
 _ANSWER_S = 2.0
 # The daemon notes that it lives every 30 seconds.
 _HEARTBEAT_S = 120.0
+_CLOCK_S = 5.0
 # Looks, five seconds apart.
 _MOST_MISSED = 12
 _ENVIRONMENT = {
@@ -40,6 +41,8 @@ _ENVIRONMENT = {
     # A code server that is being restarted: pages of stack traces, where a sentence of ours is.
     "PYTHONWARNINGS": "ignore:Error loading repository location",
 }
+# A tick that takes a long list in, or heals thousands of batches, needs more than a minute.
+_UNLESS_SET = {"DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "300"}
 _WORKSPACE = """\
 load_from:
   - grpc_server:
@@ -62,7 +65,7 @@ def supervised(
         supervisor = Supervisor(
             _servers(Path(folder), host, port, instance),
             cwd=settings.home,
-            environment={**os.environ, **_ENVIRONMENT},
+            environment={**_UNLESS_SET, **os.environ, **_ENVIRONMENT},
             say=say,
             clock=time.monotonic,
         )
@@ -125,4 +128,6 @@ def _beats(instance: DagsterInstance, age_s: float) -> bool | None:
         beats = instance.get_daemon_heartbeats().values()
     except (SQLAlchemyError, DagsterError, OSError):
         return None  # who cannot read cannot tell
-    return any(time.time() - beat.timestamp < min(age_s, _HEARTBEAT_S) for beat in beats)
+    # A beat in the future is one of a clock that was put back since: it says nothing of now.
+    now = time.time()
+    return any(-_CLOCK_S <= now - beat.timestamp < min(age_s, _HEARTBEAT_S) for beat in beats)

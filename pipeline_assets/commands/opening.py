@@ -13,6 +13,16 @@ from resources.platform import Platform
 SANDBOX_FOLDER = "sandbox"
 
 
+def enter_sandbox_home() -> None:
+    """Let settings mean the sandbox's home from now on, and the inbox in it: no live list is taken.
+
+    To be called once.
+    """
+    home = load_settings().home / SANDBOX_FOLDER
+    os.environ["PIPELINE_HOME"] = str(home)
+    os.environ["PIPELINE_INBOX"] = str(home / "inbox")
+
+
 def sandbox_settings() -> Settings:
     """Settings for the home that `pipeline run --sandbox` uses."""
     os.environ["PIPELINE_HOME"] = str(load_settings().home / SANDBOX_FOLDER)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 
+import psutil
+
 from pipeline_assets.commands.process_family import Family
 from resources.core.restarts import Pulse, Restarts
 
@@ -79,6 +81,7 @@ class Supervisor:
         self._clock = clock
         self._family = Family()
         self._lock = threading.Lock()
+        self._said = ""
         self._is_ending = threading.Event()
         self._looker = threading.Thread(target=self._keep_looking, name="pulse", daemon=True)
 
@@ -91,7 +94,13 @@ class Supervisor:
             for state in self._states.values():
                 self._note_end(state, now)
                 self._start_if_due(state, now)
-        self._family.look()
+        try:
+            self._family.look()
+        except (
+            OSError,
+            psutil.Error,
+        ) as error:  # a process that ended under our eyes, or no memory
+            self._say_once(f"Processes could not be looked at ({error}); it goes on.")
 
     def has_answered(self, name: str) -> bool:
         """Whether a server has come up since it was last started."""
@@ -124,15 +133,38 @@ class Supervisor:
         if needed is not None and not self._states[needed].pulse.has_answered:
             return  # it would load nothing, and try again much later
         state.started_at, state.look_at = now, now
-        state.process = self._family.start(state.server.command, self._cwd, self._environment)
+        try:
+            state.process = self._family.start(state.server.command, self._cwd, self._environment)
+        except (OSError, psutil.Error) as error:  # such as no memory, or too many processes
+            state.restarts = state.restarts.after_end(0.0)
+            pause_s = max(state.restarts.pause_s, EARLY_LOOK_S)
+            state.start_at, state.is_restarted = now + pause_s, True
+            self._say(
+                f"The {state.server.name} could not be started ({error}); "
+                f"it is tried again in {pause_s:.0f} s."
+            )
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            self._say(sentence)
 
     # -- whether they answer ----------------------------------------------------------------------
 
     def _keep_looking(self) -> None:
         while not self._is_ending.wait(EARLY_LOOK_S):
             for state in self._states.values():
-                if state.process is not None and self._clock() >= state.look_at:
-                    self._look(state, state.process)
+                process = state.process
+                if process is None or self._clock() < state.look_at:
+                    continue
+                try:
+                    self._look(state, process)
+                except Exception as error:  # noqa: BLE001  # who looks must not end by what it sees
+                    state.look_at = self._clock() + LOOK_S
+                    self._say_once(
+                        f"Whether the {state.server.name} answers could not be told "
+                        f"({type(error).__name__}: {error}); it is looked at again."
+                    )
 
     def _look(self, state: _State, process: Popen[bytes]) -> None:
         is_answering = state.server.answers(self._clock() - state.started_at)

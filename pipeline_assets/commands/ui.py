@@ -7,7 +7,6 @@ daemon does not. Everything they write lies in PIPELINE_HOME, whatever the curre
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from pipeline_assets.commands.opening import SANDBOX_FOLDER
+from pipeline_assets.commands.opening import enter_sandbox_home
 from pipeline_assets.commands.sandbox_process import point_settings_at, sandbox_server
 from resources.core.config import Settings, load_settings
 from resources.core.errors import UsageError
@@ -41,7 +40,7 @@ def ui(port: int, *, sandbox: bool) -> int:
         if sandbox:
             load_settings()
             point_settings_at(stack.enter_context(sandbox_server([])))
-            os.environ["PIPELINE_HOME"] = str(load_settings().home / SANDBOX_FOLDER)
+            enter_sandbox_home()
         settings = load_settings()
         Platform.open(settings).close()  # refuses a home that can't be used, before anything runs
         print(f"Starting Dagster on {settings.home} ...", flush=True)

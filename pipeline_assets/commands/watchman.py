@@ -1,4 +1,4 @@
-"""A watch on the watchers: sees that the sensors tick, from another process than the daemon.
+"""A watch on the watchers: sees that sensors tick and don't fail, from another process than theirs.
 
 What counts as silent is decided in `core/watch`; how people are told is in `resources/alerts`. It
 starts nothing again: that is the supervisor's.
@@ -6,15 +6,18 @@ starts nothing again: that is the supervisor's.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline_assets.dagster_ticks import bring_back_ticks, failing_sensors
+from pipeline_assets.instance import open_instance
 from resources.adapters.clock import SystemClock
 from resources.alerts import tell
-from resources.core.alerting import Topic
+from resources.core.alerting import WATCH_TOPICS
 from resources.core.config import Settings
 from resources.core.errors import UsageError
 from resources.core.ports import Clock
@@ -25,6 +28,7 @@ from resources.platform import Platform
 from resources.sensor_watch import expected_sensors
 
 LOOK_S = 30.0
+_log = logging.getLogger(__name__)
 
 
 class Watchman:
@@ -50,6 +54,18 @@ class Watchman:
         self._listening_since = self._looked_at = clock.now()
         self._said: frozenset[str] = frozenset()
 
+    def look_whatever_happens(self) -> None:
+        """Look once; say what nobody foresaw, for who watches must not end by it."""
+        try:
+            self.look()
+        except Exception as error:  # noqa: BLE001  # said here, with its stack in the log
+            _log.exception("The watch on the sensors")
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            sentence = redact(f"The watch on the sensors failed ({what}); it looks again.")
+            if sentence not in self._said:
+                self._say(sentence)
+            self._said = frozenset({sentence})
+
     def look(self) -> None:
         """Look once."""
         now = self._clock.now()
@@ -73,10 +89,14 @@ class Watchman:
         self._looked_at = now
         ticks = {name: tick.at for name, tick in platform.ledger.ticks.all().items()}
         silences = silent(ticks, self._expected, now, self._listening_since)
-        troubles = troubles_of(silences)
-        problems = tell(
-            platform.ledger, self._settings, troubles, [], now, about=frozenset({Topic.SILENT})
-        )
+        with open_instance(self._settings) as instance:
+            bring_back_ticks(instance, now)
+            failing = failing_sensors(instance, now)
+        # A sensor that fails notes no tick of ours: that it does is the better word for it.
+        names = {one.subject for one in failing}
+        quiet = [one for one in troubles_of(silences) if one.subject not in names]
+        troubles = [*quiet, *failing]
+        problems = tell(platform.ledger, self._settings, troubles, [], now, about=WATCH_TOPICS)
         return {one.subject: one.sentence for one in troubles} | _by_itself(problems)
 
 
@@ -92,7 +112,7 @@ def watching(settings: Settings, say: Callable[[str], None]) -> Iterator[None]:
 
     def keep_looking() -> None:
         while not is_over.wait(LOOK_S):
-            watchman.look()
+            watchman.look_whatever_happens()
 
     thread = threading.Thread(target=keep_looking, name="watch", daemon=True)
     thread.start()

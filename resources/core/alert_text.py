@@ -72,6 +72,19 @@ _WORDS: Mapping[Topic, _Words] = MappingProxyType(
             "something has gone silent",
             "`pipeline doctor` says what; `make ui` starts daemon and sensors.",
         ),
+        Topic.TICK_FAILS: _Words(
+            "a sensor fails",
+            "its page in Dagster has the error of each tick; it goes on by itself once that is "
+            "mended.",
+        ),
+        Topic.INBOX: _Words(
+            "the inbox is in trouble",
+            "see to the folder or the file; it is tried again by itself.",
+        ),
+        Topic.LIMIT_MISSING: _Words(
+            "somebody is needed: lists wait for a limit of credits",
+            "set PIPELINE_MAX_CREDITS; the lists are worked on by themselves then.",
+        ),
         Topic.LOCAL_TROUBLE: _Words(
             "our own side is in trouble",
             "`pipeline doctor` checks network, database and disk; work goes on by itself after.",

@@ -36,6 +36,12 @@ class Topic(StrEnum):
     """Our own network, database or store is away for long."""
     NOT_LOOKED_AFTER = "not_looked_after"
     """A batch or a run that healing itself fails on."""
+    TICK_FAILS = "tick_fails"
+    """A sensor's ticks end with an error."""
+    INBOX = "inbox"
+    """The inbox, or a file in it, cannot be dealt with."""
+    LIMIT_MISSING = "limit_missing"
+    """Lists came by the inbox that may cost something, and nobody has said how much."""
     RUN_REPAIRED = "run_repaired"
     LIST_SET_ASIDE = "list_set_aside"
 
@@ -46,6 +52,10 @@ class Topic(StrEnum):
 
 
 ALL_TOPICS = frozenset(Topic)
+# Each topic has one owner, who looks at all of it; else one would end what another has found.
+INBOX_TOPICS = frozenset({Topic.INBOX, Topic.LIMIT_MISSING, Topic.LIST_SET_ASIDE})
+WATCH_TOPICS = frozenset({Topic.SILENT, Topic.TICK_FAILS})
+HEALING_TOPICS = ALL_TOPICS - INBOX_TOPICS - WATCH_TOPICS
 
 
 @dataclass(frozen=True, slots=True)

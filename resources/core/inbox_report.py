@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from resources.core.alerting import Topic, Trouble
 from resources.core.inbox import KnownFile, SetAside
 
 MOST_SAID = 5
@@ -20,6 +21,7 @@ class IntakeReport:
         set_aside: Files that cannot be used.
         left: One sentence for each file that waits.
         troubles: What a person has to see to, one sentence each; said again at every look.
+        unlimited: Those of them that are lists which wait for a limit of credits.
     """
 
     inbox: str = ""
@@ -28,6 +30,25 @@ class IntakeReport:
     set_aside: list[SetAside] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    unlimited: list[str] = field(default_factory=list)
+
+    def wait_for_limit(self, sentence: str) -> None:
+        """Say that lists wait until somebody sets a limit of credits."""
+        self.troubles.append(sentence)
+        self.unlimited.append(sentence)
+
+    @property
+    def lasting(self) -> list[Trouble]:
+        """What is wrong now, for alerts; all that is wrong with the inbox is one of them."""
+        found = []
+        own = [one for one in self.troubles if one not in self.unlimited]
+        if own:
+            more = f" {counted(len(own) - 1, 'more trouble')}." if len(own) > 1 else ""
+            found.append(Trouble(Topic.INBOX, self.inbox or "inbox", own[0] + more, len(own)))
+        if self.unlimited:
+            words = " ".join(dict.fromkeys(self.unlimited))
+            found.append(Trouble(Topic.LIMIT_MISSING, "limit of credits", words))
+        return found
 
     @property
     def note(self) -> str:

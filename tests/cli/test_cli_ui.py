@@ -13,6 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline_assets.commands.opening import enter_sandbox_home
+from resources.adapters.inbox import open_inbox
+from resources.core.config import load_settings
+
 from .conftest import COMMAND, Pipeline, environment
 
 PROJECT = Path(__file__).parents[2]
@@ -45,6 +49,15 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(
         assert port in pipeline("ui", "--port", port).sentence
     assert "--port" in pipeline("ui", "--port", "70000").sentence
     assert not home.exists()
+
+
+def test_the_sandbox_takes_no_list_from_the_live_inbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path))
+    monkeypatch.setenv("PIPELINE_INBOX", str(tmp_path / "live"))
+    enter_sandbox_home()
+    assert open_inbox(load_settings()).shown == str(tmp_path / "sandbox" / "inbox")
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -173,3 +173,29 @@ def test_what_a_killed_one_had_started_goes_on_and_ends_with_the_others(stage: S
     stage.until(lambda: len(stage.processes()) == 3)
     supervisor.end()
     assert stage.processes() == []
+
+
+def test_a_look_that_fails_ends_neither_the_looks_nor_anything_else(stage: Stage) -> None:
+    supervisor = stage.begin(first=SLEEP)
+    stage.until(lambda: supervisor.has_answered("first"))
+
+    def look(name: str) -> bool | None:
+        stage.looks[name] += 1
+        raise ZeroDivisionError("a bug")
+
+    stage._look = look  # type: ignore[method-assign]
+    before = stage.looks["first"]
+    stage.until(lambda: stage.looks["first"] >= before + 3)
+    assert [one for one in stage.said if "ZeroDivisionError: a bug" in one] == stage.said
+    assert len(stage.said) == 1
+
+
+def test_what_cannot_be_started_is_tried_again(stage: Stage, tmp_path: Path) -> None:
+    place = tmp_path / "not there yet"
+    stage._folder = place
+    supervisor = stage.begin(first=SLEEP)
+    stage.until(lambda: len(stage.said) >= 2)
+    assert "The first could not be started" in stage.said[0]
+    place.mkdir()
+    stage.until(lambda: supervisor.has_answered("first"))
+    assert "The first is back." in stage.said

@@ -6,8 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._utils.error import SerializableErrorInfo
 
 from pipeline_assets.commands.watchman import LOOK_S, Watchman
+from pipeline_assets.instance import open_instance
 from resources.core.config import Settings, load_settings
 from resources.ledger_outage import ALERT_AFTER_S
 from resources.platform import Platform
@@ -125,3 +140,80 @@ def test_a_database_that_is_away_for_long_is_told_and_that_it_is_back(
         assert len(hook.taken) == 2
         assert hook.taken[1].tone == "success"
         assert len(scene.said) == 1
+
+
+def _note_ticks(settings: Settings, name: str, *statuses: TickStatus, at: float) -> None:
+    """Let Dagster know a sensor, and ticks of it that ended so, the newest last."""
+    with open_instance(settings) as instance:
+        origin = RemoteInstigatorOrigin(
+            RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("pipeline"), "__repository__"), name
+        )
+        state = InstigatorState(
+            origin,
+            InstigatorType.SENSOR,
+            InstigatorStatus.DECLARED_IN_CODE,
+            SensorInstigatorData(last_tick_timestamp=at, last_tick_start_timestamp=at),
+        )
+        if instance.get_instigator_state(state.instigator_origin_id, state.selector_id) is None:
+            instance.add_instigator_state(state)
+        error = SerializableErrorInfo("Took too long\n", [], "DagsterUserCodeUnreachableError")
+        for place, status in enumerate(statuses):
+            instance.create_tick(
+                TickData(
+                    instigator_origin_id=state.instigator_origin_id,
+                    instigator_name=name,
+                    instigator_type=InstigatorType.SENSOR,
+                    status=status,
+                    timestamp=at + place,
+                    selector_id=state.selector_id,
+                    run_ids=[],
+                    error=error if status is TickStatus.FAILURE else None,
+                )
+            )
+
+
+def test_a_sensor_that_fails_is_told_as_failing_and_when_it_does_no_more(scene: Scene) -> None:
+    scene.pass_time(60, *EXPECTED)
+    _note_ticks(scene.settings, "heal_batches", TickStatus.FAILURE, at=scene.clock.now())
+    scene.pass_time(30, *EXPECTED)
+    assert scene.hook.taken == [], "one alone is none"
+    _note_ticks(scene.settings, "heal_batches", TickStatus.FAILURE, at=scene.clock.now())
+    scene.pass_time(300, "new_domains")
+    (told,) = scene.hook.taken
+    assert told.title == "pipeline: a sensor fails: heal_batches"
+    assert "fails at each tick: Took too long" in told.body
+    _note_ticks(scene.settings, "heal_batches", TickStatus.SUCCESS, at=scene.clock.now())
+    scene.pass_time(60, *EXPECTED)
+    assert scene.hook.titles[1:] == ["pipeline: over: a sensor fails: heal_batches"]
+
+
+def test_a_clock_that_was_put_back_holds_up_no_sensor(scene: Scene) -> None:
+    ahead = NOW + 3_600
+    _note_ticks(scene.settings, "heal_batches", TickStatus.SUCCESS, at=ahead)
+    with Platform.opened(scene.settings) as platform:
+        for name, interval_s in EXPECTED.items():
+            platform.ledger.ticks.note(name, interval_s, "all well", ahead)
+    scene.watchman.look()
+    with open_instance(scene.settings) as instance:
+        (state,) = instance.all_instigator_state()
+        data = state.instigator_data
+        assert isinstance(data, SensorInstigatorData)
+        assert data.last_tick_start_timestamp is None
+        assert data.last_tick_timestamp is None
+    scene.pass_time(240)
+    assert len(scene.hook.taken) == 1, "a tick that is to come proves nothing"
+
+
+def test_a_watch_that_fails_says_so_and_goes_on(scene: Scene) -> None:
+    scene.pass_time(60, *EXPECTED)
+    with Platform.opened(scene.settings) as platform:
+        platform.ledger.ticks.note("heal_batches", 60.0, "all well", scene.clock.now())
+    scene.watchman._expected["heal_batches"] = None  # type: ignore[assignment]  # breaks the look
+    for _ in range(3):
+        scene.watchman.look_whatever_happens()
+    (said,) = scene.said
+    assert said.startswith("The watch on the sensors failed (TypeError")
+    scene.watchman._expected["heal_batches"] = 60.0
+    scene.clock.advance(LOOK_S)
+    scene.watchman.look_whatever_happens()
+    assert len(scene.said) == 1

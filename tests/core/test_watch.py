@@ -96,3 +96,11 @@ def test_a_sensor_that_was_silent_before_the_daemon_stays_named() -> None:
 def test_without_silence_there_is_no_trouble() -> None:
     assert _troubles(WELL) == {}
     assert troubles_of(silent({}, {}, NOW, LONG_AGO)) == []
+
+
+def test_a_tick_that_is_to_come_proves_nothing() -> None:
+    """The clock was put back: what ticked an hour ahead of now may be silent since."""
+    ahead = dict.fromkeys(EXPECTED, NOW + 3_600)
+    assert len(silent(ahead, EXPECTED, NOW, LONG_AGO)) == len(EXPECTED)
+    assert silent(ahead, EXPECTED, NOW, NOW - 1) == []
+    assert silent(dict.fromkeys(EXPECTED, NOW + 5), EXPECTED, NOW, LONG_AGO) == []

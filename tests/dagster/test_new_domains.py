@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from pipeline_assets.partitions import BATCHES, RANGE_END, RANGE_START
 from resources.adapters.inbox import open_inbox
 from resources.adapters.ledger.inbox import InboxFiles
 from resources.adapters.ledger.schema import alerts
+from resources.alerts import open_troubles, tell
 from resources.artifact_writer import MANIFEST_ASSET
-from resources.core.alerting import Topic
+from resources.core.alerting import HEALING_TOPICS, Topic
 from resources.core.config import load_settings
 from resources.core.models import FETCHING
 from resources.platform import Platform
@@ -221,6 +223,38 @@ def test_an_inbox_that_cannot_be_used_is_said_and_keeps_nothing_else_from_being_
     daemon.apply(found)
     tick = daemon.platform.ledger.ticks.all()[NAME]
     assert tick.note.startswith("PIPELINE_INBOX cannot be used")
+
+
+def test_troubles_of_the_inbox_are_alerts_until_they_are_over_and_healing_ends_none(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("PIPELINE_INBOX", "nonsense://in")
+        daemon.tick()
+    (trouble,) = open_troubles(daemon.platform.ledger)
+    assert trouble.topic is Topic.INBOX
+    assert trouble.sentence.startswith("PIPELINE_INBOX cannot be used")
+    tell(daemon.platform.ledger, load_settings(), [], [], time.time(), about=HEALING_TOPICS)
+    assert len(open_troubles(daemon.platform.ledger)) == 1
+    daemon.tick()
+    assert open_troubles(daemon.platform.ledger) == []
+
+
+def test_a_list_that_waits_for_a_limit_of_credits_needs_a_person(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_PROVIDERS__PDL__API_KEY", "a key that costs")
+    write_list(daemon.inbox / "five.csv", _domains(5))
+    daemon.let_settle()
+    daemon.tick()
+    (trouble,) = open_troubles(daemon.platform.ledger)
+    assert trouble.topic is Topic.LIMIT_MISSING
+    assert "Batches of five may spend credits" in trouble.sentence
+    daemon.tick()
+    assert len(open_troubles(daemon.platform.ledger)) == 1
+    monkeypatch.setenv("PIPELINE_MAX_CREDITS", "10")
+    daemon.tick()
+    assert open_troubles(daemon.platform.ledger) == []
 
 
 # -- runs that write manifests --------------------------------------------------------------------
