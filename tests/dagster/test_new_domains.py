@@ -29,13 +29,13 @@ from resources.core.alerting import HEALING_TOPICS, Topic
 from resources.core.config import load_settings
 from resources.core.models import FETCHING
 from resources.platform import Platform
+from resources.sensor_watch import NEW_DOMAINS
 from sensors.dagster_state import RunTarget
 from sensors.new_domains import (
     MANIFESTS_AGAIN_S,
     MOST_BATCHES_PER_RUN,
     MOST_NEW_PARTITIONS,
     MOST_RUNS,
-    NAME,
     manifest_runs,
     new_domains,
 )
@@ -142,7 +142,7 @@ def test_each_tick_is_noted_with_what_it_saw(daemon: Daemon) -> None:
     daemon.let_settle()
     before = daemon.platform.clock.now()
     daemon.tick()
-    tick = daemon.platform.ledger.ticks.all()[NAME]
+    tick = daemon.platform.ledger.ticks.all()[NEW_DOMAINS]
     assert tick.at >= before
     assert tick.interval_s == 30.0
     assert "list five: 5 rows, 5 domains" in tick.note
@@ -221,7 +221,7 @@ def test_an_inbox_that_cannot_be_used_is_said_and_keeps_nothing_else_from_being_
     found = daemon.tick()
     assert _added(found) == _keys("five", 3)
     daemon.apply(found)
-    tick = daemon.platform.ledger.ticks.all()[NAME]
+    tick = daemon.platform.ledger.ticks.all()[NEW_DOMAINS]
     assert tick.note.startswith("PIPELINE_INBOX cannot be used")
 
 
