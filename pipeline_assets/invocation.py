@@ -19,6 +19,7 @@ from pipeline_assets.instance import Runs
 from pipeline_assets.jobs import JOB_OF
 from pipeline_assets.recording import DUE_ONLY_TAG, SCOPE_TAG
 from resources.adapters.ledger.lists import IngestReport
+from resources.adapters.ledger.watermarks import DIRECTORY_WANTED
 from resources.artifact_writer import ASSET_OF, MANIFEST_ASSET
 from resources.core.batches import contiguous_ranges
 from resources.core.errors import RULES, FailureKind
@@ -103,6 +104,7 @@ class Invocation:
         wanted = list(self._phases(FETCHING))
         ledger.requests.ask_by_person(keys, wanted, scope=self._scope, now=self._started_at)
         if Phase.PROFILE_BUILD in self._phases(tuple(Phase)):
+            ledger.watermarks.set(DIRECTORY_WANTED, self._started_at)
             ledger.requests.release(
                 [(Phase.PROFILE_BUILD, key) for key in keys], now=self._started_at
             )

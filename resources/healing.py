@@ -152,8 +152,10 @@ class Healer:
             [pair for pair, (_, verdict) in decided.items() if verdict.action is Action.MEND],
             is_directory_due(
                 is_stale=self._platform.directory.is_stale(),
-                is_in_hand=seen.is_directory_in_hand or bool(self._driven(now)),
-                more_is_coming=any(v.action in {Action.RUN, Action.IN_HAND} for v in profiles),
+                is_in_hand=seen.is_directory_in_hand,
+                # A living command writes it too, once it has built profiles: that may be hours.
+                more_is_coming=bool(self._driven(now))
+                or any(v.action in {Action.RUN, Action.IN_HAND} for v in profiles),
                 written_at=written.at if written else None,
                 now=now,
             ),
@@ -335,9 +337,14 @@ def _driver(request: Request, driven: set[str]) -> str | None:
 
 
 def _more_to_come(key: str, decided: Mapping[Key, tuple[Standing, Verdict]]) -> str | None:
-    """Profiles are built once a batch's own runs are over, not again with every domain."""
+    """Profiles are built once a batch's own runs are over, not again with every domain.
+
+    What is settled has none, though a run or a backfill over many batches goes on.
+    """
     for phase in FETCHING:
-        pair = decided.get((phase, key))
-        if pair is not None and pair[1].action in {Action.RUN, Action.IN_HAND}:
+        if (pair := decided.get((phase, key))) is None:
+            continue
+        standing, verdict = pair
+        if standing.work.count and verdict.action in {Action.RUN, Action.IN_HAND}:
             return f"{phase} is being worked on"
     return None

@@ -6,6 +6,8 @@ profiles that they were to write. What follows from them is decided in `core/rec
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from resources.core.recovery import MOST_FRUITLESS_RUNS, DirectoryRuns
@@ -14,10 +16,18 @@ from resources.core.recovery import MOST_FRUITLESS_RUNS, DirectoryRuns
 VERSION_TAG = "pipeline/profiles_version"
 
 
-def directory_runs(instance: DagsterInstance, version: str) -> DirectoryRuns:
-    """What became of the newest automatic runs over these very profiles."""
+def directory_runs(
+    instance: DagsterInstance, version: str, wanted_at: float = 0.0
+) -> DirectoryRuns:
+    """What became of the newest automatic runs over these very profiles.
+
+    Args:
+        wanted_at: When a person last wanted the directory, epoch seconds: what was before counts
+            no more.
+    """
+    since = datetime.fromtimestamp(wanted_at, UTC)
     records = instance.get_run_records(
-        RunsFilter(tags={VERSION_TAG: version}), limit=MOST_FRUITLESS_RUNS
+        RunsFilter(tags={VERSION_TAG: version}, created_after=since), limit=MOST_FRUITLESS_RUNS
     )
     if not records:
         return DirectoryRuns()

@@ -15,6 +15,7 @@ from pipeline_assets.jobs import JOB_OF
 from pipeline_assets.partitions import RANGE_END, RANGE_START
 from pipeline_assets.recording import DUE_ONLY_TAG, REASON_TAG, SCOPE_TAG
 from resources import troubles
+from resources.adapters.ledger.watermarks import DIRECTORY_WANTED
 from resources.core.models import FETCHING, Phase
 from resources.core.recovery import Action, RunPlan, decide_directory
 from resources.healing import Healer, Healing, Key
@@ -122,7 +123,11 @@ def reconcile(
     over = {*dead, *(one.run_id for one in repaired)} if is_advice else set(dead)
     healing = Healer(platform).look(state.seen(without=over), now)
     if healing.is_directory_due:
-        runs = directory_runs(instance, platform.directory.version())
+        runs = directory_runs(
+            instance,
+            platform.directory.version(),
+            platform.ledger.watermarks.get(DIRECTORY_WANTED),
+        )
         verdict = decide_directory(runs, now)
         healing = replace(
             healing,

@@ -19,11 +19,14 @@ from dagster import (
 )
 
 from pipeline_assets.recording import SCOPE_TAG, is_automatic, is_by_person
+from resources.adapters.ledger.watermarks import DIRECTORY_WANTED
 from resources.core.models import FETCHING
 from resources.core.run_recovery import RunEnding
+from resources.directory import ASSET as DIRECTORY
 from resources.platform import Platform
 from sensors.backfills import is_of_failed_backfill
 from sensors.dagster_state import DagsterState, RunTarget
+from sensors.directory_runs import VERSION_TAG
 from sensors.faults import Faults
 
 ENDED = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
@@ -118,6 +121,10 @@ def note(
     with ledger.database.write():
         if not ledger.runs.note_ending(run_id, ending, reason, now):
             return
+        is_persons = is_by_person(target.run.tags) and VERSION_TAG not in target.run.tags
+        if DIRECTORY in target.assets and is_persons and ending is not RunEnding.CANCELLED_BY_USER:
+            wanted_at = max(target.created_at, ledger.watermarks.get(DIRECTORY_WANTED))
+            ledger.watermarks.set(DIRECTORY_WANTED, wanted_at)
         for phase in target.phases:
             keys = target.keys if phase in FETCHING else platform.profiles.stale(target.keys)
             if is_by_person(target.run.tags):

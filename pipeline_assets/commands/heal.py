@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ from pipeline_assets.commands.sandbox_process import point_settings_at, sandbox_
 from pipeline_assets.commands.wording import print_json
 from resources.adapters.ledger.workers import INTERRUPTED, TERMINATED
 from resources.core.config import load_settings
-from resources.core.recovery import Action
+from resources.core.recovery import Action, RunPlan
+from resources.healing import Healing
 from resources.platform import Platform
 
 if TYPE_CHECKING:
@@ -42,17 +43,15 @@ def heal(*, sandbox: bool, dry_run: bool, as_json: bool) -> int:
             point_settings_at(stack.enter_context(sandbox_server([])))
             os.environ["PIPELINE_HOME"] = str(load_settings().home / SANDBOX_FOLDER)
         platform = stack.enter_context(opened(sandbox=False))
-        workers = platform.ledger.workers
+        in_hand: list[RunPlan] = []
         interrupts = stack.enter_context(
             Interrupts(
-                lambda by_person: workers.end_of_process(
-                    platform.clock.now(), INTERRUPTED if by_person else TERMINATED
-                ),
+                lambda by_person: _give_back(platform, in_hand, by_person=by_person),
                 summary.interrupted(),
             )
         )
         try:
-            found, failures = _reconcile(platform, interrupts, is_advice=dry_run)
+            found, failures = _reconcile(platform, interrupts, in_hand, is_advice=dry_run)
         except KeyboardInterrupt:
             print(summary.interrupted(), file=sys.stderr)
             return EXIT_CODE
@@ -62,14 +61,34 @@ def heal(*, sandbox: bool, dry_run: bool, as_json: bool) -> int:
         faults = [fault.sentence for fault in found.faults]
         for sentence in (*found.repaired_sentences, *faults, *failures, found.sentence):
             print(sentence)
-    counts = found.healing.counts()
-    return 1 if any(counts[action] for action in UNFINISHED) else 0
+    return 0 if _is_finished(found.healing) else 1
+
+
+def _is_finished(healing: Healing) -> bool:
+    counts = healing.counts()
+    is_directory_left = healing.is_directory_due or healing.directory_waits_for
+    return not is_directory_left and not any(counts[action] for action in UNFINISHED)
+
+
+def _give_back(platform: Platform, in_hand: Sequence[RunPlan], *, by_person: bool) -> None:
+    """Give claims back; what a person stopped is held, also where it only waited to try again."""
+    now = platform.clock.now()
+    platform.ledger.workers.end_of_process(now, INTERRUPTED if by_person else TERMINATED)
+    if by_person:
+        for plan in in_hand:
+            platform.ledger.requests.hold(
+                plan.keys, plan.phase, "a person ended `pipeline heal`", now
+            )
 
 
 def _reconcile(
-    platform: Platform, interrupts: Interrupts, *, is_advice: bool
+    platform: Platform, interrupts: Interrupts, in_hand: list[RunPlan], *, is_advice: bool
 ) -> tuple[Reconciliation, list[str]]:
-    """Look and run until nothing new comes up. Returns the last look, and what failed runs said."""
+    """Look and run until nothing new comes up. Returns the last look, and what failed runs said.
+
+    Args:
+        in_hand: Told the runs that are begun and not over.
+    """
     from pipeline_assets.definitions import build_definitions
     from pipeline_assets.instance import Runs, open_instance
     from sensors.reconciler import (
@@ -99,12 +118,14 @@ def _reconcile(
             if is_advice or not (plans or found.healing.is_directory_due):
                 break
             begin(platform, found, plans)
+            in_hand[:] = plans
             for plan in plans:
                 done.update((plan.phase, key) for key in plan.keys)
                 print(f"{plan.phase}: {plan.reason}", file=sys.stderr)
                 failures.append(runs.run(job_of(plan.phase), tags_of(plan)))
                 if interrupts.requested.is_set():
                     raise KeyboardInterrupt
+                in_hand.remove(plan)
             if found.healing.is_directory_due:
                 failures.append(runs.run(DIRECTORY_JOB, directory_tags(platform)))
             found = reconcile(instance, platform, is_advice=False)
@@ -128,6 +149,8 @@ def _as_json(found: Reconciliation, failures: list[str]) -> dict[str, object]:
             {"phase": plan.phase, "first": plan.first, "last": plan.last, "reason": plan.reason}
             for plan in found.healing.plans
         ],
+        "directory": found.healing.directory_waits_for
+        or ("due" if found.healing.is_directory_due else "written"),
         "mended": [{"phase": phase, "batch": key} for phase, key in found.mended],
         "closed": list(found.repaired_sentences),
         "failures": failures,

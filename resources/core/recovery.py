@@ -75,6 +75,8 @@ class Request:
         progress: The batch's `Tally.progress` before the newest automatic run.
         launches: Automatic runs ever.
         launched_at: When the newest of them was asked for, epoch seconds; None for never.
+        ended_at: When the newest run over it ended that did not settle it, epoch seconds; None
+            where none has.
         last_run_id: The run that ended last without settling it, where known.
         held_reason: Why a person's cancel holds it; None where none does.
         code_version: Of the code that the attempts were made with.
@@ -92,6 +94,15 @@ class Request:
     held_reason: str | None = None
     code_version: str = ""
     deaths: int = 0
+    ended_at: float | None = None
+
+    @property
+    def idle_since(self) -> float | None:
+        """When the newest automatic run ended, or was asked for where it has not; None where a
+        cool-down has nothing to count from."""
+        if self.launched_at is None:
+            return None
+        return max(self.launched_at, self.ended_at or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,19 +319,19 @@ def _has_own_back_off(standing: Standing, attempts: int) -> bool:
 
 
 def _cool_until(standing: Standing, attempts: int) -> float:
-    launched_at = standing.request.launched_at
-    if launched_at is None or not _is_as_before(standing):
+    idle_since = standing.request.idle_since
+    if idle_since is None or not _is_as_before(standing):
         return 0.0
     # One that has not begun counts as well: Dagster may be about to start it.
     if attempts and _has_own_back_off(standing, attempts):
         return 0.0
-    return launched_at + _cool_down_s(max(1, attempts))
+    return idle_since + _cool_down_s(max(1, attempts))
 
 
 def _pause_after_deaths(request: Request, deaths: int) -> float:
-    if deaths < MOST_DEATHS or request.launched_at is None:
+    if deaths < MOST_DEATHS or request.idle_since is None:
         return 0.0
-    return request.launched_at + _cool_down_s(deaths - MOST_DEATHS + 1)
+    return request.idle_since + _cool_down_s(deaths - MOST_DEATHS + 1)
 
 
 def _cool_down_s(attempts: int) -> float:

@@ -202,6 +202,7 @@ def test_after_a_run_that_ended_by_itself_the_cool_down_holds(ledger: Ledger) ->
         KEYS[:1], SCRAPING, "run-1", now=LATER, held_reason=None, is_due=False
     )
     assert (_one(ledger).last_run_id, _one(ledger).launched_at) == ("run-1", NOW)
+    assert _one(ledger).idle_since == LATER
 
 
 def test_a_run_that_ended_before_it_could_say_so_was_wanted_all_the_same(ledger: Ledger) -> None:
@@ -209,7 +210,13 @@ def test_a_run_that_ended_before_it_could_say_so_was_wanted_all_the_same(ledger:
     ledger.requests.note_run_ended(keys, SCRAPING, "run-1", now=LATER, held_reason=None)
     assert ledger.requests.all() == {
         (SCRAPING, KEYS[0]): Request(
-            KEYS[0], SCRAPING, scope="run-1", requested_at=LATER, last_run_id="run-1", deaths=1
+            KEYS[0],
+            SCRAPING,
+            scope="run-1",
+            requested_at=LATER,
+            last_run_id="run-1",
+            ended_at=LATER,
+            deaths=1,
         )
     }
     _cancel(ledger, KEYS[1])

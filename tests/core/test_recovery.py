@@ -360,6 +360,17 @@ def test_runs_in_vain_into_a_breaker_cool_down_unless_they_are_its_providers_pro
     assert decide(renewed, NOW).action is Action.RUN
 
 
+def test_the_cool_down_counts_from_the_end_of_the_run_and_not_from_its_launch() -> None:
+    long_run = replace(_tried(1, 5_000.0), ended_at=NOW - 10)
+    verdict = decide(_standing(DUE, request=long_run), NOW)
+    assert (verdict.action, verdict.until) == (Action.WAIT, NOW - 10 + COOL_DOWN_S)
+    # Of a run before it: the newest one may be on its way.
+    assert decide(_standing(DUE, request=replace(_tried(1, 10.0), ended_at=NOW - 900)), NOW).until
+    # It was ended from outside: due at once.
+    due = replace(long_run, launched_at=None)
+    assert decide(_standing(DUE, request=due), NOW).action is Action.RUN
+
+
 # -- what waits for what --------------------------------------------------------------------------
 
 

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from dagster import DagsterRun, DagsterRunStatus
 
+from pipeline_assets.commands.heal import _is_finished
 from pipeline_assets.instance import Runs
 from pipeline_assets.invocation import Invocation
 from pipeline_assets.recording import DUE_ONLY_TAG
+from resources.adapters.ledger.bringing_back import BringingBack
 from resources.adapters.ledger.lists import IngestReport
 from resources.adapters.ledger.schema import drivers
+from resources.core.bringing_back import Selection
 from resources.core.models import Phase
-from resources.core.recovery import Action
-from tests.support.healing import FETCHING, LIST, PROFILES, SCRAPING, HealingHome, healing_home
+from resources.core.recovery import DIRECTORY_EVERY_S, Action
+from sensors.directory_runs import VERSION_TAG
+from tests.support.healing import (
+    ENRICHMENT,
+    FETCHING,
+    LIST,
+    PROFILES,
+    SCRAPING,
+    HealingHome,
+    healing_home,
+)
 from tests.support.ledgers import add_list
 
 AUTOMATIC = {DUE_ONLY_TAG: "true"}
@@ -160,3 +172,81 @@ def test_a_command_that_waits_says_until_when(home: HealingHome) -> None:
     assert stop.waited_s == pytest.approx(50_000, abs=60)
     (driver,) = home.rows(drivers)
     assert driver.waits_until == pytest.approx(due_at, abs=60)
+
+
+# -- profiles and the directory do not wait for what is none of theirs ---------------------------
+
+
+def _build(home: HealingHome) -> None:
+    """All is settled and all profiles are built; the directory is not written."""
+    for phase in FETCHING:
+        home.finish(home.keys, phase)
+    for key in home.keys:
+        home.platform.profiles.build(key)
+    home.record(home.keys, PROFILES)
+
+
+def test_a_living_command_makes_the_directory_wait_no_longer_than_new_profiles_do(
+    home: HealingHome,
+) -> None:
+    _build(home)
+    home.ledger.drivers.begin("of another list", home.clock.now())
+    assert home.look().healing.is_directory_due  # there is none yet
+    home.platform.directory.write()
+    home.settle(home.keys[:1])
+    home.set_work(home.keys[:1], state="refused", reason="it forbids it")
+    home.platform.profiles.build(home.keys[0])
+    assert home.platform.directory.is_stale()
+    assert not home.look().healing.is_directory_due
+    home.clock.advance(DIRECTORY_EVERY_S)
+    assert home.look().healing.is_directory_due
+
+
+def test_profiles_of_a_settled_batch_do_not_wait_for_the_rest_of_a_run(home: HealingHome) -> None:
+    for phase in FETCHING:
+        home.finish(home.keys[:1], phase)
+    home.finish(home.keys[1:], ENRICHMENT)
+    home.run(home.keys)  # of both batches, whose second one it works on
+    actions = home.actions(PROFILES)
+    assert actions == {home.keys[0]: Action.RUN, home.keys[1]: Action.IN_HAND}
+
+
+def _retry(home: HealingHome) -> None:
+    BringingBack(home.ledger.database).bring_back(Selection(list_name=LIST), home.clock.now())
+
+
+def _begin_command(home: HealingHome) -> None:
+    stopped = threading.Event()
+    stopped.set()
+    command = _command(home, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        command.run(_report_of(home), 0.0)
+
+
+def _run_that_died(home: HealingHome) -> None:
+    run = home.run(asset="company_directory", status=DagsterRunStatus.STARTING)
+    home.instance.report_run_failed(run, "Run process exited unexpectedly.")
+
+
+@pytest.mark.parametrize("what", [_retry, _begin_command, _run_that_died])
+def test_a_cancelled_directory_is_written_once_a_person_wants_it(
+    home: HealingHome, what: Callable[[HealingHome], None]
+) -> None:
+    _build(home)
+    tags = {**AUTOMATIC, VERSION_TAG: home.platform.directory.version()}
+    run = home.run(asset="company_directory", tags=tags)
+    home.instance.report_run_canceled(run)
+    held = home.look().healing
+    assert (held.is_directory_due, _is_finished(held)) == (False, False)
+    # By another second: Dagster's own times are the day's.
+    home.clock.advance(1)
+    what(home)
+    assert home.look().healing.is_directory_due
+
+
+def test_healing_is_not_finished_while_the_directory_is_due(home: HealingHome) -> None:
+    _build(home)
+    due = home.look().healing
+    assert (due.is_directory_due, _is_finished(due)) == (True, False)
+    home.platform.directory.write()
+    assert _is_finished(home.look().healing)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,35 @@ def test_what_a_service_manager_ended_goes_on_by_itself(place: Place) -> None:
     place.stop("COMPANY_ENRICHMENT", 20, signal.SIGTERM)
     assert place.command("heal").code == 0
     assert place.shown("enriched_companies") == {"MATERIALIZED"}
+
+
+BAD = DOMAINS[0]
+FAULT = f"""
+[[fault]]
+host = "*{BAD}"
+kind = "status"
+status = 503
+"""
+
+
+def test_what_a_person_stopped_while_it_waited_to_try_again_is_held(place: Place) -> None:
+    place.stop("COMPANY_ENRICHMENT", 60, signal.SIGKILL)
+    place.internet.set_faults(FAULT)
+    waiting = {**place.internet.settings, **QUICK, "PIPELINE_RETRY_BACKOFF_BASE": "100"}
+    with (
+        started_pipeline("heal", home=place.state, **waiting) as process,
+        sqlite3.connect(place.state / "ledger.db") as ledger,
+    ):
+        waits = "select count(*) from run_processes where waits_until > ?"
+        deadline = time.monotonic() + 120
+        while ledger.execute(waits, [time.time() + 10]).fetchone() != (1,):
+            assert process.poll() is None, "it ended before it waited"
+            assert time.monotonic() < deadline, "it did not get that far"
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+        process.wait(timeout=30)
+        held = "select phase from requests where held_reason is not null"
+        # Only what was left to do.
+        assert ledger.execute(held).fetchall() == [("PAGE_SCRAPING",)]
+    again = place.command("heal", "--json")
+    assert again.json["batches"]["held"] == 1

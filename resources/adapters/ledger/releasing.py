@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.lists import Lists
 from resources.adapters.ledger.requests import Requests
+from resources.adapters.ledger.watermarks import DIRECTORY_WANTED, Watermarks
 from resources.core.bringing_back import Selection
 from resources.core.models import Phase
 from resources.core.recovery import MOST_FRUITLESS_RUNS, Request
@@ -56,6 +57,7 @@ def release(
     """
     requests = Requests(database)
     with database.write():
+        Watermarks(database).set(DIRECTORY_WANTED, now)
         wanted = requests.all()
         meant = {(one.phase, one.batch_key) for one in brought}
         meant |= _whole_batches(database, selection, wanted)

@@ -319,7 +319,7 @@ requests = Table(
     Column("progress", String(80), nullable=False, server_default=""),
     Column("launches", Integer, nullable=False, server_default="0"),
     Column("launched_at", Double),
-    # When the newest automatic run ended, where it has.
+    # When the newest run ended that did not settle it.
     Column("ended_at", Double),
     Column("last_run_id", String(64)),
     Column("held_at", Double),

@@ -7,6 +7,9 @@ from sqlalchemy import select
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import meta
 
+# When a person last wanted the directory, whatever became of runs before that.
+DIRECTORY_WANTED = "directory_wanted_at"
+
 
 class Watermarks:
     """Named times in the ledger."""
