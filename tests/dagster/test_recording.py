@@ -188,6 +188,17 @@ def test_a_run_left_by_a_killed_process_is_closed(story: Story) -> None:
     assert runs.reap() == []
 
 
+def test_a_run_that_was_being_cancelled_when_its_process_was_killed_stays_cancelled(
+    story: Story,
+) -> None:
+    tags = {"pipeline/process": f"{socket.gethostname()}/another boot/1/0.0"}
+    job = build_definitions().resolve_job_def("write_directory")
+    run = story.instance.create_run_for_job(job, tags=tags)
+    story.instance.report_run_canceling(run)
+    assert Runs(story.instance, build_definitions()).reap() == [run.run_id]
+    assert story.instance.get_run_by_id(run.run_id).status.value == "CANCELED"
+
+
 def test_checks_count_for_the_newest_materialisation_of_their_partition(story: Story) -> None:
     key = AssetCheckKey(AssetKey("scraped_pages"), "settled")
     infos = story.instance.event_log_storage.get_asset_check_partition_info([key])
