@@ -45,8 +45,13 @@ PATIENCE_S = 30.0
 # Somebody in front of a browser would rather be told.
 WEBSERVER_PATIENCE_S = 5.0
 PAUSE_S = 0.5
-# A server says these while it is restarted or has too much to do; what else it says stays so.
-_PASSING = ("starting up", "shutting down", "recovery", "connection slots", "too many clients")
+# SQLSTATE of what passes by itself: the connection broke (08), too many of them (53300), the server
+# is shut down, crashed, or starts up (57P01 to 57P03). Whatever else it says stays so.
+_PASSING_CLASS = "08"
+_PASSING = frozenset({"53300", "57P01", "57P02", "57P03"})
+# While a connection is opened psycopg2 keeps the SQLSTATE to itself. These words stand for 28P01,
+# 28000, 3D000 and 42501; where the server speaks another language, it is waited for in vain.
+_REFUSING = ("password authentication", "pg_hba.conf", "does not exist", "permission denied")
 _log = logging.getLogger(__name__)
 
 
@@ -291,8 +296,11 @@ def _without_options(url: URL) -> str:
 
 def _is_refusal(error: OperationalError) -> bool:
     """Whether the server was there and said no: waiting brings nothing."""
+    code = getattr(error.orig, "pgcode", None)
+    if isinstance(code, str):
+        return not (code.startswith(_PASSING_CLASS) or code in _PASSING)
     said = str(error.orig)
-    return "FATAL" in said and not any(words in said for words in _PASSING)
+    return "FATAL" in said and any(words in said for words in _REFUSING)
 
 
 def _one_line(error: Exception) -> str:

@@ -189,12 +189,15 @@ def _column_names(header: Sequence[str], width: int) -> tuple[str, ...]:
     """Name every column once: empty ones by their position, a second `x` becomes `x_2`."""
     names: list[str] = []
     taken: set[str] = set()
+    # Counted on for each name: a file may have a hundred thousand columns of one name.
+    repeats: dict[str, int] = {}
     for index in range(width):
         name = header[index][:100] if index < len(header) else ""
         name = base = name or f"column_{index + 1}"
-        repeat = 2
         while name.lower() in taken:
-            name, repeat = f"{base}_{repeat}", repeat + 1
+            repeat = repeats.get(base.lower(), 2)
+            repeats[base.lower()] = repeat + 1
+            name = f"{base}_{repeat}"
         taken.add(name.lower())
         names.append(name)
     return tuple(names)

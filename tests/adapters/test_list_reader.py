@@ -252,6 +252,14 @@ def test_a_row_with_a_nul_is_handed_out_to_be_rejected(tmp_path: Path) -> None:
     assert _values(open_list(_list(tmp_path, text)))[-2:] == ["b\x00d.com", "last.com"]
 
 
+def test_a_hundred_thousand_columns_of_one_name_are_told_apart_in_seconds(tmp_path: Path) -> None:
+    wide = ",".join(["domain", *["x"] * 100_000])
+    began_at = time.process_time()
+    reader = open_list(_list(tmp_path, f"{wide}\nacme.com,a\n"))
+    assert (reader.columns[1], reader.columns[2], reader.columns[-1]) == ("x", "x_2", "x_100000")
+    assert time.process_time() - began_at < 20, "squared it would be hours"
+
+
 def test_columns_of_the_same_name_or_none_are_told_apart(tmp_path: Path) -> None:
     reader = open_list(_list(tmp_path, "domain,,Note,note\nacme.com,1,2,3\n"))
     assert reader.columns == ("domain", "column_2", "Note", "note_2")

@@ -22,6 +22,7 @@ from pipeline_assets.postgres_storage import (
     UNFINISHED,
     Outage,
     Pool,
+    _is_refusal,
     open_storage,
 )
 from resources.adapters.database_url import read_url
@@ -189,6 +190,35 @@ def test_an_outage_is_waited_for_once_and_not_with_each_connection() -> None:
     outage.end()
     assert outage.is_new(600.0)
     assert outage.is_worth_waiting(629.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "is_refused"),
+    [
+        (None, "FATAL:  the database system is not yet accepting connections", False),
+        (None, "FATAL:  the database system is not accepting connections", False),
+        (None, "FATAL:  terminating connection due to administrator command", False),
+        (None, "FATAL:  sorry, too many clients already", False),
+        (None, "FATAL:  das Datenbanksystem startet", False),
+        (None, "could not connect: Connection refused", False),
+        (None, 'FATAL:  password authentication failed for user "x"', True),
+        (None, 'FATAL:  database "x" does not exist', True),
+        ("57P01", "terminating connection", False),
+        ("57P02", "crash shutdown", False),
+        ("57P03", "cannot connect now", False),
+        ("08006", "connection failure", False),
+        ("53300", "too many connections", False),
+        ("28P01", "invalid password", True),
+        ("42501", "insufficient privilege", True),
+    ],
+)
+def test_only_what_the_server_means_to_stay_so_is_not_waited_for(
+    code: str | None, said: str, is_refused: bool
+) -> None:
+    class Said(Exception):
+        pgcode = code
+
+    assert _is_refusal(OperationalError("", {}, Said(said))) is is_refused
 
 
 class Waits:
