@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Executable, and_, bindparam, case, select, update
+from sqlalchemy import and_, bindparam, case, select, update
+from sqlalchemy.sql.dml import UpdateBase
 
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import answers, calls
@@ -73,7 +74,6 @@ class EndedCall:
 
 _ANSWER_COLUMNS = ("state", "body", "url", "credits", "at")
 # Built once: to build a statement anew costs several times what it costs to run it.
-INSERT_CALL = calls.insert()
 FIND_ANSWERS = select(answers).where(
     answers.c.provider == bindparam("provider"),
     answers.c.domain.in_(bindparam("domains", expanding=True)),
@@ -89,10 +89,10 @@ FAIL_ITEM = update(answers).where(_HERE, answers.c.state == ASKED).values(state=
 END_CALL = update(calls).where(calls.c.id == bindparam("b_id"))
 
 
-def note_asked(database: Database, state: str) -> Executable:
+def note_asked(database: Database, state: str) -> UpdateBase:
     """The statement that notes that a domain is asked about once more, without a new answer."""
     statement: Any = database.insert(answers)
-    noted: Executable = statement.on_conflict_do_update(
+    noted: UpdateBase = statement.on_conflict_do_update(
         index_elements=["provider", "domain"],
         set_={
             "call_id": statement.excluded.call_id,
@@ -104,11 +104,11 @@ def note_asked(database: Database, state: str) -> Executable:
     return noted
 
 
-def keep_asked(database: Database) -> Executable:
+def keep_asked(database: Database) -> UpdateBase:
     """The statement that notes that a domain was asked about once more, with the answer."""
     statement: Any = database.insert(answers)
     newer = {name: statement.excluded[name] for name in ("call_id", *_ANSWER_COLUMNS)}
-    kept: Executable = statement.on_conflict_do_update(
+    kept: UpdateBase = statement.on_conflict_do_update(
         index_elements=["provider", "domain"], set_={**newer, "asked": answers.c.asked + 1}
     )
     return kept

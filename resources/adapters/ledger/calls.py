@@ -18,7 +18,6 @@ from resources.adapters.ledger.call_rows import (
     FAIL_ITEM,
     FAILED,
     FIND_ANSWERS,
-    INSERT_CALL,
     KEEP_ANSWER,
     Budget,
     EndedCall,
@@ -47,9 +46,13 @@ class Calls:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._note_asked = note_asked(database, state=ASKED)
-        self._fail_asked = note_asked(database, state=FAILED)
-        self._keep_asked = keep_asked(database)
+        self._insert_calls = database.rows(calls.insert())
+        self._end_calls = database.rows(END_CALL)
+        self._note_asked = database.rows(note_asked(database, state=ASKED))
+        self._fail_asked = database.rows(note_asked(database, state=FAILED))
+        self._keep_asked = database.rows(keep_asked(database))
+        self._keep_answers = database.rows(KEEP_ANSWER)
+        self._fail_items = database.rows(FAIL_ITEM)
 
     def find(
         self, provider: str, domains: Sequence[str], fresh_after: float
@@ -139,14 +142,9 @@ class Calls:
         )
 
     def _insert(self, connection: Connection, new: Sequence[tuple[str, NewCall]]) -> None:
-        if not new:
-            return
-        connection.execute(
-            INSERT_CALL,
-            [new_values(call_id, call) for call_id, call in new],
-        )
-        connection.execute(
-            self._note_asked,
+        self._insert_calls.run(connection, [new_values(call_id, call) for call_id, call in new])
+        self._note_asked.run(
+            connection,
             [
                 asked_values(call_id, call, domain) | {"state": ASKED}
                 for call_id, call in new
@@ -177,11 +175,9 @@ class Calls:
                 else:
                     kept.append(asked | answer_values(answer))
         with self._database.write() as connection:
-            connection.execute(INSERT_CALL, ended_calls)
-            if kept:
-                connection.execute(self._keep_asked, kept)
-            if failed:
-                connection.execute(self._fail_asked, failed)
+            self._insert_calls.run(connection, ended_calls)
+            self._keep_asked.run(connection, kept)
+            self._fail_asked.run(connection, failed)
         return [None] * len(done)
 
     def finish_many(self, ended: Sequence[EndedCall]) -> Sequence[None]:
@@ -196,11 +192,9 @@ class Calls:
                     kept.append(here | answer_values(answer))
             outcomes.append({"b_id": call.call_id} | end_values(call))
         with self._database.write() as connection:
-            if kept:
-                connection.execute(KEEP_ANSWER, kept)
-            if failed:
-                connection.execute(FAIL_ITEM, failed)
-            connection.execute(END_CALL, outcomes)
+            self._keep_answers.run(connection, kept)
+            self._fail_items.run(connection, failed)
+            self._end_calls.run(connection, outcomes)
         return [None] * len(ended)
 
     def fail(self, call_id: str, failure: Failure, now: float) -> None:

@@ -21,8 +21,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.sql.dml import UpdateBase
 
 from resources.adapters.database_url import read_url, with_patience
+from resources.adapters.ledger.row_writes import RowWrites
 from resources.core.errors import UsageError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -117,6 +119,10 @@ class Database:
         statement = self.insert(table)
         changed = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
         return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+    def rows(self, statement: UpdateBase) -> RowWrites:
+        """An INSERT or UPDATE to be run for many rows at a time."""
+        return RowWrites(statement, self.engine.dialect)
 
     def migrate(self) -> None:
         """Bring the schema to the newest version; two processes at once wait for each other.

@@ -49,7 +49,9 @@ class Settling:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._save_result = database.upsert(results, ["phase", "domain"])
+        self._update_work = database.rows(_UPDATE_WORK)
+        self._save_results = database.rows(database.upsert(results, ["phase", "domain"]))
+        self._insert_events = database.rows(events.insert())
 
     def settle_many(self, attempts: Sequence[Attempt]) -> Sequence[Exception | None]:
         """Write outcomes, each if its worker still holds the domain.
@@ -81,17 +83,16 @@ class Settling:
     def _write(self, connection: Connection, outcomes: Sequence[_Outcome]) -> None:
         if not outcomes:
             return
-        connection.execute(_UPDATE_WORK, [outcome.work for outcome in outcomes])
+        self._update_work.run(connection, [outcome.work for outcome in outcomes])
         saved = [outcome.result for outcome in outcomes if outcome.result is not None]
-        if saved:
-            connection.execute(self._save_result, saved)
+        self._save_results.run(connection, saved)
         for outcome in outcomes:
             if outcome.removes_result:
                 keys = (outcome.work["b_phase"], outcome.work["b_domain"])
                 connection.execute(
                     results.delete().where(tuple_(results.c.phase, results.c.domain) == keys)
                 )
-        connection.execute(_INSERT_EVENT, [outcome.event for outcome in outcomes])
+        self._insert_events.run(connection, [outcome.event for outcome in outcomes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,6 @@ _UPDATE_WORK = (
         revision=bindparam("b_revision"),
     )
 )
-_INSERT_EVENT = events.insert()
 
 
 def _held_rows(connection: Connection, attempts: Sequence[Attempt]) -> dict[tuple[str, str], Any]:
