@@ -58,7 +58,7 @@ ALLOWED: Mapping[tuple[str, str, str], str] = {
     (f"{COMMANDS}.doctor_checks", "_look_up", ".connect_ex"): REACHABLE,
     # -- alerts
     **{
-        ("resources.adapters.notifier", function, f"apprise{what}"): OPERATORS_OWN
+        ("resources.adapters.alert_sender", function, f"apprise{what}"): OPERATORS_OWN
         for function, what in (
             ("", ""),
             ("_send", ""),
@@ -67,13 +67,14 @@ ALLOWED: Mapping[tuple[str, str, str], str] = {
             ("_send", ".NotifyType.INFO"),
             ("_send", ".NotifyType.SUCCESS"),
             ("_send", ".NotifyType.WARNING"),
-            ("_service", ""),
-            ("_service", ".Apprise.instantiate"),
-            ("_service", ".AppriseAsset"),
-            ("_service", ".OverflowMode.TRUNCATE"),
-            ("_service", ".PersistentStoreMode.MEMORY"),
+            ("service_of", ""),
+            ("service_of", ".Apprise.instantiate"),
+            ("service_of", ".AppriseAsset"),
+            ("service_of", ".OverflowMode.TRUNCATE"),
+            ("service_of", ".PersistentStoreMode.MEMORY"),
         )
     },
+    ("resources.adapters.notifier", "_Sending.run", "subprocess.Popen"): OWN_PROCESS,
     # -- the inbox
     **{
         ("resources.adapters.inbox", function, f"fsspec{what}"): OPERATORS_INBOX
@@ -130,7 +131,11 @@ ALLOWED: Mapping[tuple[str, str, str], str] = {
     ("resources.adapters.ledger.database", "Database.read", ".connect"): "the ledger's database",
     ("resources.adapters.ledger.database", "Database.write", ".connect"): "the ledger's database",
     ("pipeline_assets.postgres_storage", "Pool._open", ".connect"): "the database of Dagster",
-    ("resources.adapters.list_spool", "_private_database", ".connect"): "a temporary file of ours",
+    (
+        "resources.adapters.list_spool",
+        "ListSpool._private_database",
+        ".connect",
+    ): "a temporary file of ours",
     ("resources.adapters.list_parquet", "_opened", "pyarrow.parquet.ParquetFile"): "a local file",
     ("resources.adapters.list_reader", "_sources", "importlib.import_module"): "modules of ours",
     ("resources.adapters.store", "Store.read_table", "pyarrow.parquet.read_table"): "a local file",

@@ -1,37 +1,31 @@
-"""Sends messages to people through Apprise: one URL per channel, each by itself.
+"""Sends messages to people through Apprise: one URL per channel, each in a process of its own.
 
 A channel that can't be reached keeps no other from being told, and never keeps a sensor waiting:
-each is told in a thread of its own, and given up after a time. None of this passes the guard for
-pages and providers: channels are the operator's own addresses, wherever `connect_to` points.
+its process is ended after a time. What that process may do is in `alert_sender`. None of this goes
+where `connect_to` points: channels are the operator's own addresses.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import subprocess
+import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from resources.core.alert_text import Message, Tone
+from resources.adapters import alert_sender
+from resources.core.alert_doors import named_addresses
+from resources.core.alert_text import Message
 from resources.core.config import Settings
-from resources.core.redaction import MASK, redact
-
-if TYPE_CHECKING:
-    import apprise
 
 UNUSABLE = "it is no address that Apprise knows (a comma inside of one is written %2C)"
 # For all messages to all channels; who sends them has other things to do.
 LIMIT_S = 10.0
 _SCHEME = re.compile(r"([a-z][a-z0-9]{0,20})://", re.IGNORECASE)
-_PART_OF_URL = re.compile(r"[/?&=:@#+]+")
-_SHORTEST_PART = 4
-_OVERFLOW = "overflow="
-# Threads that did not come back in time, by channel: a second one would not either.
-_under_way: dict[str, _Sending] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +35,13 @@ class Channel:
     Args:
         id: The same for the same URL, always; tells nothing of it.
         name: Says which URL it is without giving it away.
+        networks: Special-purpose networks that it may be sent through.
     """
 
     id: str
     name: str
     url: str = field(repr=False)
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,11 @@ class Delivery:
 def channels(settings: Settings) -> list[Channel]:
     """All that the settings name, whether they can be used or not."""
     urls = list(dict.fromkeys(url.get_secret_value() for url in settings.alert_urls))
-    return [Channel(_id(url), _name(url, n, len(urls)), url) for n, url in enumerate(urls, 1)]
+    opened = tuple(settings.alert_allow_networks)
+    return [
+        Channel(_id(url), _name(url, n, len(urls)), url, opened + named_addresses(url))
+        for n, url in enumerate(urls, 1)
+    ]
 
 
 def unusable_urls(settings: Settings) -> list[str]:
@@ -72,7 +72,7 @@ def unusable_urls(settings: Settings) -> list[str]:
 
     Takes seconds the first time, and sends nothing.
     """
-    return [one.name for one in channels(settings) if _service(one.url) is None]
+    return [one.name for one in channels(settings) if alert_sender.service_of(one.url) is None]
 
 
 def deliver(
@@ -81,115 +81,65 @@ def deliver(
     """Send each channel its messages in order; one that is refused keeps none from being tried.
 
     Args:
-        limit_s: Seconds for all of it. What is under way then may still arrive.
+        limit_s: Seconds for all of it. A message whose answer does not come in time may have been
+            taken all the same.
     """
-    result: dict[Channel, Delivery] = {}
-    begun: dict[Channel, _Sending] = {}
-    for channel, messages in post.items():
-        before = _under_way.get(channel.id)
-        if before is not None and before.is_alive():
-            result[channel] = Delivery(problem="an earlier message still keeps it busy")
-            continue
-        service = _service(channel.url)
-        if service is None:
-            result[channel] = Delivery(problem=UNUSABLE)
-            continue
-        begun[channel] = _under_way[channel.id] = _Sending(channel, service, messages)
-    deadline = time.monotonic() + limit_s
-    for sending in begun.values():
+    sendings = {channel: _Sending(channel, messages, limit_s) for channel, messages in post.items()}
+    for sending in sendings.values():
         sending.start()
-    for channel, sending in begun.items():
-        sending.join(max(0.0, deadline - time.monotonic()))
-        result[channel] = sending.delivery(limit_s)
-    return result
+    for sending in sendings.values():
+        sending.join()
+    return {channel: sending.delivery for channel, sending in sendings.items()}
 
 
 class _Sending(threading.Thread):
-    """Sends one channel its messages.
+    """Starts the process that sends one channel its messages, and waits for it."""
 
-    A daemon, so that a channel that never answers does not keep the process from ending; for the
-    same reason none of Apprise's own threads is used.
-    """
-
-    def __init__(
-        self, channel: Channel, service: apprise.NotifyBase, messages: Sequence[Message]
-    ) -> None:
-        super().__init__(name=f"alerts to {channel.name}", daemon=True)
-        self._channel = channel
-        self._service = service
-        self._messages = messages
-        self._is_given_up = threading.Event()
-        self._sent: tuple[int, ...] = ()
-        self._problem: str | None = None
+    def __init__(self, channel: Channel, messages: Sequence[Message], limit_s: float) -> None:
+        super().__init__(name=f"alerts to {channel.name}")
+        self._limit_s = limit_s
+        self._count = len(messages)
+        self._work = json.dumps(
+            {
+                "url": channel.url,
+                "networks": channel.networks,
+                "limit_s": limit_s,
+                "messages": [asdict(message) for message in messages],
+            }
+        )
+        self.delivery = Delivery(problem="sending did not begin")
 
     def run(self) -> None:
-        for place, message in enumerate(self._messages):
-            if self._is_given_up.is_set():
-                return
-            problem = _send(self._channel.url, self._service, message)
-            if problem is None:
-                self._sent += (place,)
-            else:
-                self._problem = problem
+        child = subprocess.Popen(  # noqa: S603 - our own module, no shell
+            [sys.executable, "-m", alert_sender.__name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # What a library complains of may hold the URL.
+            stderr=subprocess.DEVNULL,
+            text=True,
+            # Its own group: Ctrl-C ends whoever sends, and this is ended by its time.
+            process_group=0,
+        )
+        try:
+            said, _ = child.communicate(self._work, timeout=self._limit_s)
+            is_late = False
+        except subprocess.TimeoutExpired:
+            child.kill()
+            said, _ = child.communicate()
+            is_late = True
+        self.delivery = self._delivery(said, is_late=is_late)
 
-    def delivery(self, limit_s: float) -> Delivery:
-        """What has become of it by now; nothing more is begun."""
-        self._is_given_up.set()
-        # In this order: what it says when it has ended is all that there is.
-        is_alive = self.is_alive()
-        sent, problem = self._sent, self._problem
-        if is_alive:
-            problem = f"it did not answer within {limit_s:g} s"
-        elif problem is None and len(sent) < len(self._messages):
-            problem = "sending ended without an answer"
-        return Delivery(sent, problem)
-
-
-def _send(url: str, service: apprise.NotifyBase, message: Message) -> str | None:
-    """Send one message. Returns why that failed, in words without secrets."""
-    import apprise  # noqa: PLC0415  # heavy, and wanted only where there is something to say
-
-    tones = {
-        Tone.TROUBLE: apprise.NotifyType.WARNING,
-        Tone.OVER: apprise.NotifyType.SUCCESS,
-        Tone.NOTE: apprise.NotifyType.INFO,
-    }
-    sender = apprise.Apprise(asset=service.asset)
-    sender.add(service)
-    result = sender.notify(
-        title=message.title,
-        body=message.body,
-        notify_type=tones[message.tone],
-        body_format=apprise.NotifyFormat.TEXT,
-    )
-    if result:
-        return None
-    said = [entry.message for entry in result.logs()]
-    return _without_parts(url, said[-1] if said else "it did not take the message")
-
-
-def _service(url: str) -> apprise.NotifyBase | None:
-    """What sends to a URL; None where nothing does."""
-    if _SCHEME.match(url) is None:
-        # Apprise would write it into the log.
-        return None
-    import apprise  # noqa: PLC0415  # as above
-
-    asset = apprise.AppriseAsset(
-        app_id="pipeline",
-        app_desc="alerts",
-        # Without a time limit of its own it sends in the thread that asks.
-        service_timeout=0,
-        async_mode=False,
-        # A redirected message arrives as an empty request, and is lost.
-        http_redirects=False,
-        storage_mode=apprise.PersistentStoreMode.MEMORY,
-    )
-    service = apprise.Apprise.instantiate(url, asset=asset)
-    if service is not None and _OVERFLOW not in url.lower():
-        # A channel that takes no more than some characters would refuse a longer message for ever.
-        service.overflow_mode = apprise.OverflowMode.TRUNCATE
-    return service
+    def _delivery(self, said: str, *, is_late: bool) -> Delivery:
+        first, *lines = [json.loads(line) for line in said.splitlines()] or [[None]]
+        if first == [alert_sender.UNUSABLE]:
+            return Delivery(problem=UNUSABLE)
+        sent = tuple(place for place, problem in lines if problem is None)
+        problems = [problem for _, problem in lines if problem is not None]
+        if is_late:
+            problems.append(f"it did not answer within {self._limit_s:g} s")
+        elif len(lines) < self._count:
+            problems.append("sending ended without an answer")
+        return Delivery(sent, problems[-1] if problems else None)
 
 
 @lru_cache(maxsize=64)
@@ -205,14 +155,3 @@ def _name(url: str, number: int, count: int) -> str:
     scheme = _SCHEME.match(url)
     which = f"{scheme.group(1).lower()}://" if scheme else "address"
     return f"{which} ({number} of {count} in PIPELINE_ALERT_URLS)"
-
-
-def _without_parts(url: str, text: str) -> str:
-    """A text without any piece of a URL: which of them are secret differs from service to service.
-
-    Whoever reads it knows the channel by its name.
-    """
-    parts = {part for part in _PART_OF_URL.split(url)[1:] if len(part) >= _SHORTEST_PART}
-    for part in sorted(parts, key=len, reverse=True):
-        text = text.replace(part, MASK)
-    return redact(" ".join(text.split()))

@@ -220,9 +220,7 @@ def test_what_a_problem_says_holds_no_part_of_the_url(hook: Webhook) -> None:
         assert not any(secret in said for secret in (*secrets, str(hook.port)))
 
 
-def test_a_channel_that_never_answers_is_given_up_in_time_and_left_alone_until_it_does(
-    hook: Webhook,
-) -> None:
+def test_a_channel_that_never_answers_is_given_up_in_time_and_tried_anew(hook: Webhook) -> None:
     let_go = threading.Event()
 
     def drip(request: BaseHTTPRequestHandler) -> None:
@@ -232,29 +230,17 @@ def test_a_channel_that_never_answers_is_given_up_in_time_and_left_alone_until_i
             request.wfile.write(b"X-Drip: 1\r\n")
 
     slow, well = _channels(hook.url("slow"), hook.url("well"))
-    deliver({well: [ONE]})
     hook.play = lambda request: drip(request) if request.path == "/slow" else None
     began = time.monotonic()
-    result = deliver({slow: [ONE, TWO], well: [ONE]}, limit_s=1.0)
-    assert time.monotonic() - began < 5
+    result = deliver({slow: [ONE, TWO], well: [ONE]}, limit_s=4.0)
+    assert time.monotonic() - began < 8
     assert result[well] == Delivery((0,))
-    assert result[slow] == Delivery((), "it did not answer within 1 s")
-    again = deliver({slow: [ONE]}, limit_s=1.0)[slow]
-    assert again == Delivery((), "an earlier message still keeps it busy")
+    assert result[slow] == Delivery((), "it did not answer within 4 s")
     let_go.set()
     hook.play = None
-    _join(slow)
     assert deliver({slow: [TWO]}) == {slow: Delivery((0,))}
     arrived = [one.title for one in hook.taken if one.path == "/slow"]
     assert arrived == ["title one", "title two"], "nothing more is begun once it is given up"
-
-
-def _join(channel: Channel) -> None:
-    """Wait until whoever still tells a channel something has ended."""
-    for thread in threading.enumerate():
-        if thread.name == f"alerts to {channel.name}":
-            thread.join(30)
-            assert not thread.is_alive()
 
 
 HANGS = """
@@ -294,10 +280,10 @@ def test_alerts_are_not_redirected_to_where_pages_are(hook: Webhook) -> None:
 def test_a_message_that_is_too_long_for_a_channel_is_cut_and_not_refused() -> None:
     import apprise
 
-    from resources.adapters.notifier import _service
+    from resources.adapters.alert_sender import service_of
 
-    sms = _service("bulksms://user:password@+15551234567")
-    chosen = _service("bulksms://user:password@+15551234567?overflow=split")
+    sms = service_of("bulksms://user:password@+15551234567")
+    chosen = service_of("bulksms://user:password@+15551234567?overflow=split")
     assert sms is not None
     assert chosen is not None
     assert sms.overflow_mode == apprise.OverflowMode.TRUNCATE
