@@ -11,6 +11,7 @@ from random import Random
 from aiohttp.abc import AbstractResolver
 
 from resources.adapters.api_client import ApiClient
+from resources.adapters.bodies import BodyReader, BodyWriter
 from resources.adapters.call_gate import CallGate
 from resources.adapters.classify import classify
 from resources.adapters.connector import guarded_client, guarded_session, user_agent
@@ -20,6 +21,7 @@ from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.calls import Budget
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.network import NetworkCheck
+from resources.adapters.page_keeper import PageKeeper
 from resources.adapters.provider_gateway import CallPolicy, ProviderGateway
 from resources.adapters.providers.registry import build_providers, is_required, limits_of
 from resources.adapters.robots import Robots
@@ -80,6 +82,9 @@ async def phase_events(
     async with AsyncExitStack() as stack:
         stack.enter_context(collected_seldom())
         commits = CommitQueue(ledger.database, settings.checkpoint_interval, worker_id, clock)
+        bodies = BodyWriter(parts.store.root, worker_id)
+        # The writes that are still queued come before the files are closed.
+        stack.callback(bodies.close)
         stack.callback(commits.close)
         agent = user_agent(settings.fetch, parts.version)
         session = await stack.enter_async_context(
@@ -92,10 +97,11 @@ async def phase_events(
             fetcher = Fetcher(session, gate, settings.fetch, clock, random)
             robots = Robots(fetcher, ledger, commits, clock, settings.fetch.robots_ttl)
             size = settings.fetch.extractors or os.cpu_count() or 1
-            pool = await stack.enter_async_context(ExtractionPool(size))
-            work = SiteVisit(
-                fetcher, robots, pool, ledger, commits, parts.store, clock, settings.fetch
+            pool = await stack.enter_async_context(
+                ExtractionPool(size, settings.fetch.max_body_bytes)
             )
+            keeper = PageKeeper(ledger.pages, commits, bodies, BodyReader(parts.store.root))
+            work = SiteVisit(fetcher, robots, pool, ledger, keeper, clock, settings.fetch)
         else:
             client = guarded_client(settings.fetch, session)
             # The limit is that of the invocation that began it, whoever goes on with its work.

@@ -19,6 +19,8 @@ from resources.adapters.extraction_worker import LENGTH
 from resources.core.errors import CallError, Failure, FailureKind
 
 PAGE_LIMIT_S = 20.0
+# Answers are read whole: to stop and go on with each 64 KiB would cost more than reading them.
+BUFFERED_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,49 @@ class Extracted:
     Args:
         is_html: Whether it is a web page at all.
         choices: For a home page, the further pages to fetch: `url`, `kind`, `score`, `reason`.
-        page: The page in its JSON form.
+        body_hash: Of the body, unpacked; see `bodies.digest_of`.
+        size_bytes: Of the body, unpacked.
+        robots: What its robots meta tags say, by comma.
+        language: ISO code, where it is known.
+        page_json: The page in its JSON form, without its links.
     """
 
     is_html: bool
     choices: list[dict[str, Any]]
-    page: dict[str, Any]
+    body_hash: str
+    size_bytes: int
+    robots: str | None
+    language: str | None
+    page_json: bytes
+
+    @property
+    def page(self) -> dict[str, Any]:
+        """The page in its JSON form."""
+        page: dict[str, Any] = orjson.loads(self.page_json)
+        return page
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A page to extract.
+
+    Args:
+        sent: Its body as it was sent.
+        encoding: Its content encodings; see `bodies.Place`.
+        url: Where it came from, after redirects.
+        content_type: The header, if there was one.
+        country: Of the company, where known.
+        site: For a home page, the site whose further pages are chosen.
+        limit: Most pages to choose.
+    """
+
+    sent: bytes
+    encoding: str
+    url: str
+    content_type: str | None
+    country: str | None = None
+    site: str | None = None
+    limit: int = 0
 
 
 class _Process:
@@ -65,13 +104,15 @@ class _Process:
                 # Its own group: Ctrl-C ends the run, and the run ends it, by closing the socket.
                 process_group=0,
             )
-        reader, writer = await asyncio.open_connection(sock=ours)
+        reader, writer = await asyncio.open_connection(sock=ours, limit=BUFFERED_BYTES)
         return cls(child, reader, writer)
 
-    async def ask(self, head: bytes, body: bytes) -> bytes:
-        for frame in (head, body):
-            self._writer.write(LENGTH.pack(len(frame)) + frame)
+    async def ask(self, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+        self._writer.write(b"".join((LENGTH.pack(len(head)), head, LENGTH.pack(len(body)), body)))
         await self._writer.drain()
+        return await self._frame(), await self._frame()
+
+    async def _frame(self) -> bytes:
         length = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))[0]
         return await self._reader.readexactly(length)
 
@@ -86,11 +127,13 @@ class ExtractionPool:
 
     Args:
         size: Processes.
+        most_bytes: Largest page taken, unpacked.
         page_limit_s: Longest time for one page.
     """
 
-    def __init__(self, size: int, page_limit_s: float = PAGE_LIMIT_S) -> None:
+    def __init__(self, size: int, most_bytes: int, page_limit_s: float = PAGE_LIMIT_S) -> None:
         self._size = size
+        self._most_bytes = most_bytes
         self._page_limit_s = page_limit_s
         self._free: asyncio.Queue[_Process] = asyncio.Queue()
         self._all: set[_Process] = set()
@@ -105,34 +148,29 @@ class ExtractionPool:
             process.kill()
         self._all.clear()
 
-    async def extract(
-        self,
-        body: bytes,
-        url: str,
-        content_type: str | None,
-        country: str | None,
-        *,
-        site: str | None = None,
-        limit: int = 0,
-    ) -> Extracted:
-        """Extract a page; with `site`, also choose up to `limit` further pages of it.
+    async def extract(self, wanted: Wanted) -> Extracted:
+        """Unpack and extract a page.
 
         Raises:
-            CallError: MALFORMED, when the page crashed its process or took too long.
+            CallError: MALFORMED, when the page crashed its process, took too long or is not
+                encoded as it says; TOO_LARGE.
         """
+        url = wanted.url
         head = orjson.dumps(
             {
                 "url": url,
-                "content_type": content_type,
-                "country": country,
-                "site": site,
-                "limit": limit,
+                "content_type": wanted.content_type,
+                "country": wanted.country,
+                "site": wanted.site,
+                "limit": wanted.limit,
+                "encoding": wanted.encoding,
+                "most": self._most_bytes,
             }
         )
         process = await self._free.get()
         try:
             async with asyncio.timeout(self._page_limit_s):
-                reply = await process.ask(head, body)
+                reply, page = await process.ask(head, wanted.sent)
         except TimeoutError:
             await self._replace(process)
             message = f"extracting the page took longer than {self._page_limit_s:g} s"
@@ -147,7 +185,9 @@ class ExtractionPool:
             raise
         self._free.put_nowait(process)
         found = orjson.loads(reply)
-        return Extracted(found["is_html"], found["choices"], found["page"])
+        if "kind" in found:
+            raise CallError(Failure(FailureKind(found["kind"]), found["message"], url))
+        return Extracted(**found, page_json=page)
 
     async def _add(self) -> None:
         process = await _Process.start()

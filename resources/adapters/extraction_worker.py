@@ -3,8 +3,8 @@
 A page's parser runs here and not in the worker that holds claims: a page that crashes or stalls it
 costs that page alone, and the other core has something to do.
 
-Frames: 4 bytes big-endian length, then that many bytes. A request is a JSON head frame and a body
-frame; the answer is one JSON frame.
+Frames: 4 bytes big-endian length, then that many bytes. A request is a JSON head frame and the body
+as it was sent; the answer is a JSON frame, and the page in its JSON form as another one.
 """
 
 from __future__ import annotations
@@ -17,13 +17,27 @@ from typing import Any
 
 import orjson
 
+from resources.adapters.bodies import digest_of
+from resources.adapters.inflate import BrokenEncodingError, TooLargeError, inflate
+from resources.core.errors import FailureKind
 from resources.core.extract import choose_pages, extract_page, to_json
 
 LENGTH = struct.Struct(">I")
+# The number of links is what makes a page's result large, and only choosing pages needs them.
+_NOT_KEPT = ("links", "file")
 
 
-def answer(head: Mapping[str, Any], body: bytes) -> bytes:
-    """Extract one page, and for a home page choose the further pages to fetch."""
+def answer(head: Mapping[str, Any], sent: bytes) -> tuple[bytes, bytes]:
+    """Unpack and extract one page, and for a home page choose the further pages to fetch.
+
+    Returns: what was found about the page, and the page, both as JSON.
+    """
+    try:
+        body = inflate(sent, head["encoding"], head["most"])
+    except (BrokenEncodingError, TooLargeError) as error:
+        is_large = isinstance(error, TooLargeError)
+        kind = FailureKind.TOO_LARGE if is_large else FailureKind.MALFORMED
+        return orjson.dumps({"kind": kind, "message": str(error)}), b"null"
     page = extract_page(body, head["url"], head["content_type"], country=head["country"])
     choices = []
     if head["site"] is not None:
@@ -31,18 +45,29 @@ def answer(head: Mapping[str, Any], body: bytes) -> bytes:
             {"url": choice.url, "kind": choice.kind, "score": choice.score, "reason": choice.reason}
             for choice in choose_pages(page, head["site"], limit=head["limit"])
         ]
-    return orjson.dumps({"is_html": page.is_html, "choices": choices, "page": to_json(page)})
+    found = {
+        "is_html": page.is_html,
+        "choices": choices,
+        "body_hash": digest_of(body),
+        "size_bytes": len(body),
+        "robots": page.robots,
+        "language": page.language,
+    }
+    kept = to_json(page)
+    for name in _NOT_KEPT:
+        kept.pop(name, None)
+    return orjson.dumps(found), orjson.dumps(kept)
 
 
 def serve(connection: socket.socket) -> None:
     """Answer until the other side closes."""
     stream = connection.makefile("rwb")
     while (head := _read(stream)) is not None:
-        body = _read(stream)
-        if body is None:
+        sent = _read(stream)
+        if sent is None:
             return
-        reply = answer(orjson.loads(head), body)
-        stream.write(LENGTH.pack(len(reply)) + reply)
+        for frame in answer(orjson.loads(head), sent):
+            stream.write(LENGTH.pack(len(frame)) + frame)
         stream.flush()
 
 

@@ -17,7 +17,7 @@ from yarl import URL
 
 from resources.adapters.call_gate import PATIENCE_S, CallGate
 from resources.adapters.calling import call_with_retries
-from resources.adapters.inflate import BrokenEncodingError, Inflater
+from resources.adapters.inflate import BrokenEncodingError, TooLargeError, inflate
 from resources.adapters.permit import site_endpoint
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
@@ -34,19 +34,45 @@ HEADERS = {
 ROBOTS_TAG = "x-robots-tag"
 MayAsk = Callable[[str], Awaitable[float]]
 _REDIRECTS = {301, 302, 303, 307, 308}
-_CHUNK_BYTES = 65_536
 _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]+(%[a-z0-9]+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: status, the URL after redirects, headers (lower-case; several `x-robots-tag`
-    one to a line) and the whole body."""
+    """What came back, the body still as it was sent: who reads it unpacks it, elsewhere for pages.
+
+    Args:
+        status: HTTP status.
+        url: The URL after redirects.
+        headers: Names in lower case; several `x-robots-tag` one to a line.
+        sent: The body, encoded as `encoding` says.
+        encoding: All content encodings, in the order they were applied, by comma; empty for none.
+        is_cut: More bytes would have come.
+    """
 
     status: int
     url: str
     headers: Mapping[str, str]
-    body: bytes
+    sent: bytes
+    encoding: str = ""
+    is_cut: bool = False
+
+    def body(self, most: int, *, is_cut: bool = False) -> bytes:
+        """The body, unpacked.
+
+        Args:
+            most: Most bytes.
+            is_cut: Take the first `most` bytes of a longer one, instead of refusing it.
+
+        Raises:
+            CallError: MALFORMED or TOO_LARGE.
+        """
+        try:
+            return inflate(self.sent, self.encoding, most, is_cut=is_cut)
+        except BrokenEncodingError as error:
+            raise _failure(FailureKind.MALFORMED, str(error), self.url) from error
+        except TooLargeError as error:
+            raise _failure(FailureKind.TOO_LARGE, str(error), self.url) from error
 
 
 class RedirectsError(CallError):
@@ -93,7 +119,7 @@ class Fetcher:
         Args:
             may_ask: Called with each URL before it is asked for, the targets of redirects
                 included; raises where it must not be, and returns the host's crawl-delay.
-            cut_at: Take only so many bytes of a longer body, instead of refusing it.
+            cut_at: Take only so many bytes, as sent, of a longer body, instead of refusing it.
 
         Returns: any answer below 500 other than 408, 425 and 429; the caller judges its status.
         Raises:
@@ -147,8 +173,9 @@ class Fetcher:
             _raise_for_status(answer.status, headers, url, self._clock.now())
             if answer.status in _REDIRECTS and "location" in headers:
                 return Response(answer.status, url, headers, b"")
-            body = await _read(answer, url, self._settings.max_body_bytes, cut_at)
-        return Response(answer.status, url, headers, body)
+            sent, is_cut = await _read(answer, url, self._settings.max_body_bytes, cut_at)
+        encoding = ",".join(answer.headers.getall("content-encoding", ()))
+        return Response(answer.status, url, headers, sent, encoding, is_cut)
 
 
 def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
@@ -159,27 +186,21 @@ def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
     return headers
 
 
-async def _read(answer: aiohttp.ClientResponse, url: str, most: int, cut_at: int | None) -> bytes:
+async def _read(
+    answer: aiohttp.ClientResponse, url: str, most: int, cut_at: int | None
+) -> tuple[bytes, bool]:
+    """The body as it is sent, and whether it was cut off."""
     parts = []
-    size = received = 0
+    size = 0
     limit = most if cut_at is None else cut_at
-    try:
-        inflater = Inflater(",".join(answer.headers.getall("content-encoding", ())))
-        async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
-            received += len(chunk)
-            for piece in inflater.feed(chunk):
-                parts.append(piece)
-                size += len(piece)
-                if max(size, received) > limit:
-                    break
-            if max(size, received) > limit:
-                if cut_at is not None:
-                    return b"".join(parts)[:cut_at]
-                raise _failure(FailureKind.TOO_LARGE, f"the page is larger than {most} bytes", url)
-        inflater.finish()
-    except BrokenEncodingError as error:
-        raise _failure(FailureKind.MALFORMED, str(error), url) from error
-    return b"".join(parts)
+    while part := await answer.content.readany():
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            if cut_at is not None:
+                return b"".join(parts)[:cut_at], True
+            raise _failure(FailureKind.TOO_LARGE, f"the page is larger than {most} bytes", url)
+    return parts[0] if len(parts) == 1 else b"".join(parts), False
 
 
 def _joined(here: str, target: str) -> str:

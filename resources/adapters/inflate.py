@@ -32,6 +32,38 @@ class BrokenEncodingError(ValueError):
     """The body is not encoded as its headers say, or was cut off."""
 
 
+class TooLargeError(ValueError):
+    """The body unpacks to more than is taken."""
+
+
+def inflate(sent: bytes, content_encoding: str | None, most: int, *, is_cut: bool = False) -> bytes:
+    """Unpack a body at once.
+
+    Args:
+        sent: The body as it was sent.
+        content_encoding: The header's value; see `Inflater`.
+        most: Most bytes to unpack.
+        is_cut: Take the first `most` bytes of a body whose end may be missing.
+
+    Raises:
+        BrokenEncodingError: it is not what the header says, or was cut off.
+        TooLargeError: it unpacks to more than `most` bytes.
+    """
+    inflater = Inflater(content_encoding)
+    pieces = []
+    size = 0
+    for piece in inflater.feed(sent):
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            if is_cut:
+                return b"".join(pieces)[:most]
+            raise TooLargeError(f"the page is larger than {most} bytes")
+    if not is_cut:
+        inflater.finish()
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
 class Inflater:
     """Undoes the content encodings of one body.
 

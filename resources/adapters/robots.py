@@ -110,4 +110,5 @@ class Robots:
         except RedirectsError:
             # In a circle, or more than five: "unavailable", so all is allowed (2.3.1.2).
             return RobotsRow(host, 404, b"", self._clock.now())
-        return RobotsRow(host, response.status, response.body, self._clock.now())
+        body = response.body(MAX_BYTES, is_cut=True)
+        return RobotsRow(host, response.status, body, self._clock.now())

@@ -1,7 +1,7 @@
 """The phase PAGE_SCRAPING: visits one site: robots.txt, home page, the few pages that matter.
 
-A page's body is in the store and its row in the ledger before anything is made of it, so that an
-interrupted visit goes on where it stopped and fetches nothing twice. When a site is done:
+A page's body is in the store and its row in the ledger before the visit goes on, so that an
+interrupted one begins where it stopped and fetches nothing twice. When a site is done:
 design.md, "When is a domain done?": when its home page is settled.
 """
 
@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
-from resources.adapters.extraction_pool import Extracted, ExtractionPool
-from resources.adapters.fetcher import ROBOTS_TAG, Fetcher, Response
+from resources.adapters.extraction_pool import Extracted, ExtractionPool, Wanted
+from resources.adapters.fetcher import ROBOTS_TAG, Fetcher
 from resources.adapters.ledger import Ledger
-from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.ledger.pages import PageRow
+from resources.adapters.page_keeper import Fetched, PageKeeper
 from resources.adapters.robots import Robots
 from resources.adapters.sitemaps import Sitemaps
-from resources.adapters.store import Store
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.extract import PageChoice, fill_up, guesses
@@ -67,8 +66,7 @@ class SiteVisit:
         robots: Robots,
         extraction: ExtractionPool,
         ledger: Ledger,
-        commits: CommitQueue,
-        store: Store,
+        keeper: PageKeeper,
         clock: Clock,
         settings: FetchSettings,
     ) -> None:
@@ -77,8 +75,7 @@ class SiteVisit:
         self._sitemaps = Sitemaps(fetcher)
         self._extraction = extraction
         self._ledger = ledger
-        self._commits = commits
-        self._store = store
+        self._keeper = keeper
         self._clock = clock
         self._settings = settings
         self._domain_timeout_s = settings.domain_timeout
@@ -148,7 +145,7 @@ class SiteVisit:
         chosen = fill_up(chosen, found.urls, site, (here, home.row.url), limit=limit)
         if home.said.is_followed:
             origin = "{0.scheme}://{0.netloc}".format(urlsplit(here))
-            language = home.page.page.get("language")
+            language = home.page.language
             chosen += guesses(chosen, origin, language, limit=limit)
         return chosen, lost
 
@@ -204,20 +201,42 @@ class SiteVisit:
         self, task: DomainTask, url: str, role: str, known: Mapping[str, PageRow]
     ) -> _Visited:
         row = known.get(url)
-        if row is not None:
-            body = self._store.read_body(row.body_hash) if row.body_hash else b""
-            if body is not None:
-                page = await self._extract(body, row, task)
-                return _Visited(row, page, directives_of((), page.page.get("robots")))
+        if row is not None and (page := await self._kept(task, row)) is not None:
+            return _visited(row, page)
         response = await self._fetcher.fetch(url, may_ask=self._may_ask)
-        headers = response.headers.get(ROBOTS_TAG, "").split("\n")
-        said = directives_of(headers)
-        if not said.is_indexed and response.status < HTTPStatus.BAD_REQUEST:
+        robots_tag = response.headers.get(ROBOTS_TAG)
+        is_indexed = directives_of(_lines(robots_tag)).is_indexed
+        if not is_indexed and response.status < HTTPStatus.BAD_REQUEST:
             raise CallError(Failure(FailureKind.ROBOTS, f"{_NOINDEX} (X-Robots-Tag)", url))
-        # Of a header the row knows nothing: what it says about links must be read again.
-        row = await self._keep(task.domain, url, role, response, is_kept=said.is_followed)
-        page = await self._extract(response.body, row, task)
-        return _Visited(row, page, directives_of(headers, page.page.get("robots")))
+        row = PageRow(
+            domain=task.domain,
+            url=url,
+            role=role,
+            final_url=response.url,
+            status=response.status,
+            content_type=response.headers.get("content-type"),
+            body_hash=None,
+            size_bytes=0,
+            fetched_at=self._clock.now(),
+            robots_tag=robots_tag,
+        )
+        page = await self._extract(task, response.url, row, response.sent, response.encoding)
+        row = replace(row, body_hash=page.body_hash, size_bytes=page.size_bytes)
+        row = await self._keeper.keep(Fetched(row, response.sent, response.encoding))
+        return _visited(row, page)
+
+    async def _kept(self, task: DomainTask, row: PageRow) -> Extracted | None:
+        """A page that this visit has fetched before; None when its body is not what it was."""
+        kept = self._keeper.sent(row)
+        if kept is None:
+            return None
+        try:
+            page = await self._extract(task, row.final_url, row, *kept)
+        except CallError as error:
+            if error.failure.kind is not FailureKind.MALFORMED:
+                raise
+            return None
+        return page if page.body_hash == row.body_hash else None
 
     async def _may_ask(self, url: str) -> float:
         rules = await self._robots.rules(url)
@@ -225,35 +244,28 @@ class SiteVisit:
             raise CallError(Failure(FailureKind.ROBOTS, "robots.txt does not allow this page", url))
         return rules.crawl_delay_s
 
-    async def _keep(
-        self, domain: str, url: str, role: str, response: Response, *, is_kept: bool
-    ) -> PageRow:
-        # Hashing, compressing and syncing would hold up all other sites' fetches.
-        digest = await asyncio.to_thread(self._store.save_body, response.body)
-        row = PageRow(
-            domain=domain,
-            url=url,
-            role=role,
-            final_url=response.url,
-            status=response.status,
-            content_type=response.headers.get("content-type"),
-            body_hash=digest,
-            size_bytes=len(response.body),
-            fetched_at=self._clock.now(),
-        )
-        if is_kept:
-            await self._commits.commit(lambda: self._ledger.pages.save(row), is_progress=True)
-        return row
-
-    async def _extract(self, body: bytes, row: PageRow, task: DomainTask) -> Extracted:
+    async def _extract(
+        self, task: DomainTask, final_url: str, row: PageRow, sent: bytes, encoding: str
+    ) -> Extracted:
         return await self._extraction.extract(
-            body,
-            row.final_url,
-            row.content_type,
-            task.query.country,
-            site=_site_of(task.domain, row.final_url) if row.role == HOME else None,
-            limit=self._settings.pages_per_site - 1,
+            Wanted(
+                sent,
+                encoding,
+                final_url,
+                row.content_type,
+                task.query.country,
+                site=_site_of(task.domain, final_url) if row.role == HOME else None,
+                limit=self._settings.pages_per_site - 1,
+            )
         )
+
+
+def _visited(row: PageRow, page: Extracted) -> _Visited:
+    return _Visited(row, page, directives_of(_lines(row.robots_tag), page.robots))
+
+
+def _lines(robots_tag: str | None) -> Sequence[str]:
+    return (robots_tag or "").split("\n")
 
 
 def _home_urls(domain: str) -> Sequence[str]:
@@ -322,7 +334,7 @@ def _result(
                 "fetched_at": visited.row.fetched_at,
                 "body_hash": visited.row.body_hash,
                 "size_bytes": visited.row.size_bytes,
-                "page": visited.page.page,
+                "page": orjson.Fragment(visited.page.page_json),
             }
             for visited in (home, *pages)
         ],

@@ -101,7 +101,7 @@ def _unpacked(response: Response) -> bytes:
     """
     if response.status >= HTTPStatus.BAD_REQUEST:
         return b""
-    body = response.body
+    body = response.body(MOST_BYTES, is_cut=True)
     if not body.startswith(_GZIP_MAGIC):
         return body
     parts: list[bytes] = []

@@ -1,13 +1,12 @@
 """The store: files under one folder, written whole or not at all.
 
 Every file is written in a folder beside the others, synced, and moved to its place; a reader never
-sees half of one, also after a power cut. What a killed process leaves there is swept up later. Page
-bodies are named by the hash of their content. What a file means is in the ledger, not here.
+sees half of one, also after a power cut. What a killed process leaves there is swept up later. What
+a file means is in the ledger, not here. Page bodies are in `bodies`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,9 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
-from resources.adapters.packing import pack, unpack
 from resources.core.errors import CallError, Failure, FailureKind
 
 WRITING = ".writing"
@@ -27,7 +24,7 @@ LEFT_OVER_AFTER_S = 3600.0
 
 
 class Store:
-    """A folder of artifacts and page bodies.
+    """A folder of artifacts.
 
     Args:
         root: The folder; made when first written to.
@@ -53,7 +50,7 @@ class Store:
             handle, name = tempfile.mkstemp(dir=self.root / WRITING)
             os.close(handle)
         except OSError as error:
-            raise _store_error(target, error) from error
+            raise store_error(target, error) from error
         temporary = Path(name)
         try:
             yield temporary
@@ -61,7 +58,7 @@ class Store:
             os.replace(temporary, target)
             _sync(target.parent)
         except OSError as error:
-            raise _store_error(target, error) from error
+            raise store_error(target, error) from error
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -111,28 +108,6 @@ class Store:
         """Whether a file of the store is there."""
         return (self.root / path).exists()
 
-    def save_body(self, body: bytes) -> str:
-        """Keep a page body. Returns its hash (BLAKE2b, 32 bytes, hex), under which it is found."""
-        digest = hashlib.blake2b(body, digest_size=32).hexdigest()
-        path = _body_path(digest)
-        # A copy that has gone bad on the disk is replaced.
-        if self.read_body(digest) is None:
-            self.write_bytes(path, pack(body))
-        return digest
-
-    def read_body(self, digest: str) -> bytes | None:
-        """A kept page body, or None when it is not there or not whole."""
-        path = self.root / _body_path(digest)
-        try:
-            body = unpack(path.read_bytes())
-        except (FileNotFoundError, zstandard.ZstdError):
-            return None
-        return body if hashlib.blake2b(body, digest_size=32).hexdigest() == digest else None
-
-
-def _body_path(digest: str) -> str:
-    return f"bodies/{digest[:2]}/{digest[2:4]}/{digest}.zst"
-
 
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
@@ -142,7 +117,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _store_error(path: Path, error: OSError) -> CallError:
+def store_error(path: Path, error: OSError) -> CallError:
+    """What a failed write is called: it names the path and what the system said."""
     return CallError(
         Failure(
             FailureKind.STORE,

@@ -44,7 +44,9 @@ async def _fetch(address: str) -> FailureKind | int:
     ):
         fetcher = Fetcher(session, gate, settings, clock, Random(7), sleep)
         try:
-            return (await fetcher.fetch("http://acme.example/")).status
+            answer = await fetcher.fetch("http://acme.example/")
+            answer.body(MOST_BYTES)
+            return answer.status
         except CallError as error:
             return error.failure.kind
 

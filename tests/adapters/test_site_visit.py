@@ -14,13 +14,14 @@ from typing import Any
 import orjson
 import pytest
 
+from resources.adapters.bodies import FOLDER, BodyReader, BodyWriter
 from resources.adapters.connector import guarded_session
 from resources.adapters.extraction_pool import ExtractionPool
 from resources.adapters.fetcher import Fetcher
 from resources.adapters.ledger.commits import CommitQueue
+from resources.adapters.page_keeper import PageKeeper, place_of
 from resources.adapters.robots import Robots
 from resources.adapters.site_visit import SiteVisit
-from resources.adapters.store import Store
 from resources.core.breaker import BreakerPolicy
 from resources.core.config import FetchSettings
 from resources.core.errors import Failure, FailureKind
@@ -60,7 +61,10 @@ class _Visits:
         stack.callback(self.ledger.close)
         self.commits = CommitQueue(self.ledger.database, 10)
         stack.callback(self.commits.close)
-        self.store = Store(folder / "store")
+        bodies = BodyWriter(folder / "store", "worker")
+        stack.callback(bodies.close)
+        reader = BodyReader(folder / "store")
+        self.keeper = PageKeeper(self.ledger.pages, self.commits, bodies, reader)
         self.clock = ManualClock()
         self._stack = stack
         self._pool: ExtractionPool | None = None
@@ -75,7 +79,9 @@ class _Visits:
         }
         settings = FetchSettings(**{**values, **limits})
         if self._pool is None:
-            self._pool = await self._stack.enter_async_context(ExtractionPool(1))
+            self._pool = await self._stack.enter_async_context(
+                ExtractionPool(1, settings.max_body_bytes)
+            )
         session = await self._stack.enter_async_context(guarded_session(settings, "x"))
         sleep = ManualSleep(self.clock)
         gate = await self._stack.enter_async_context(
@@ -87,8 +93,7 @@ class _Visits:
             Robots(fetcher, self.ledger, self.commits, self.clock, settings.robots_ttl),
             self._pool,
             self.ledger,
-            self.commits,
-            self.store,
+            self.keeper,
             self.clock,
             settings,
         )
@@ -133,8 +138,16 @@ def test_a_site_is_its_home_page_and_the_pages_that_tell_about_the_company(
     titles = [page["page"]["title"] for page in content["pages"]]
     assert titles[0] == "Acme"
     assert sorted(titles[1:]) == ["About", "Contact", "Imprint"]
+    reader = BodyReader(tmp_path / "store")
+    ledger = open_at(sqlite_url(tmp_path))
+    rows = ledger.pages.of_domain(TASK.domain)
+    ledger.close()
     for page in content["pages"]:
-        assert Store(tmp_path / "store").read_body(page["body_hash"])
+        row = rows[page["asked_url"]]
+        place = place_of(row)
+        assert place is not None
+        assert row.body_hash == page["body_hash"]
+        assert reader.body(place, page["body_hash"], 1_000_000) is not None
 
 
 @pytest.mark.parametrize(
@@ -470,8 +483,9 @@ def test_a_stored_page_that_went_bad_is_fetched_again_and_mended(tmp_path: Path)
     async def play(visits: _Visits) -> None:
         visit = await visits.visit(pages_per_site=1)
         await visit.attempt(TASK)
-        for path in (visits.store.root / "bodies").rglob("*.zst"):
-            path.write_bytes(b"spoilt")
+        (path,) = (tmp_path / "store" / FOLDER).iterdir()
+        with path.open("r+b") as file:
+            file.write(b"spoilt")
         for _ in range(2):
             assert len(_content(await visit.attempt(TASK))["pages"]) == 1
         assert visits.server.paths["/"] == 2

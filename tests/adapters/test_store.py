@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from resources.adapters.store import LEFT_OVER_AFTER_S, WRITING, Store
 from resources.core.errors import CallError, FailureKind
@@ -78,48 +76,6 @@ def test_a_reader_sees_the_old_or_the_new_file_and_never_a_part(tmp_path: Path) 
     assert (tmp_path / "x").read_bytes() == b"new"
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.binary(max_size=5000))
-def test_a_body_is_found_under_the_hash_of_its_content(body: bytes) -> None:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        digest = store.save_body(body)
-        assert len(digest) == 64
-        assert store.read_body(digest) == body
-        assert store.save_body(body) == digest
-        assert len(_files(Path(folder))) == 1
-
-
-def test_a_body_that_was_never_kept_is_none(tmp_path: Path) -> None:
-    assert Store(tmp_path).read_body("0" * 64) is None
-
-
-@pytest.mark.parametrize("spoil", ["cut", "flip", "empty", "other"])
-def test_a_spoilt_body_reads_as_none_and_is_replaced_by_the_next_one(
-    tmp_path: Path, spoil: str
-) -> None:
-    import zstandard
-
-    store = Store(tmp_path)
-    body = b"<html>" + os.urandom(2000)
-    digest = store.save_body(body)
-    (name,) = _files(tmp_path)
-    path = tmp_path / name
-    whole = path.read_bytes()
-    spoilt = {
-        "cut": whole[:-10],
-        "flip": whole[:-10] + bytes([whole[-10] ^ 1]) + whole[-9:],
-        "empty": b"",
-        "other": zstandard.compress(b"another page"),
-    }[spoil]
-    path.write_bytes(spoilt)
-    assert store.read_body(digest) is None
-    assert store.save_body(body) == digest
-    assert store.read_body(digest) == body
-
-
 @pytest.mark.may_skip  # only root can mount
 def test_a_full_disk_is_a_store_failure_that_names_the_path(small_disk: Path) -> None:
     store = Store(small_disk)
@@ -134,9 +90,6 @@ def test_a_full_disk_is_a_store_failure_that_names_the_path(small_disk: Path) ->
     assert _files(small_disk) == ["x"]
     with pytest.raises(CallError) as caught:
         store.write_table("t.parquet", pa.table({"a": list(range(200_000))}))
-    assert caught.value.failure.kind is FailureKind.STORE
-    with pytest.raises(CallError) as caught:
-        store.save_body(os.urandom(1_000_000))
     assert caught.value.failure.kind is FailureKind.STORE
     assert _files(small_disk) == ["x"]
 

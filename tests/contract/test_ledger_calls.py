@@ -216,8 +216,8 @@ def _page(url: str = "https://a.example/", fetched_at: float = NOW, **values: ob
 
 def test_pages_are_kept_by_the_url_asked_for_and_found_while_new_enough(ledger: Ledger) -> None:
     old, new = _page(), _page("https://a.example/b", NOW + 5)
-    ledger.pages.save(old)
-    ledger.pages.save(new)
+    ledger.pages.save_many([old])
+    ledger.pages.save_many([new])
     assert ledger.pages.of_domain("a.example") == {old.url: old, new.url: new}
     assert ledger.pages.of_domain("a.example", NOW + 1) == {new.url: new}
     assert ledger.pages.of_domain("b.example") == {}
@@ -225,15 +225,15 @@ def test_pages_are_kept_by_the_url_asked_for_and_found_while_new_enough(ledger: 
 
 
 def test_a_page_fetched_again_replaces_itself(ledger: Ledger) -> None:
-    ledger.pages.save(_page())
+    ledger.pages.save_many([_page()])
     again = _page(status=404, fetched_at=NOW + 9, body_hash=None, content_type=None)
-    ledger.pages.save(again)
+    ledger.pages.save_many([again])
     assert ledger.pages.of_domain("a.example") == {again.url: again}
 
 
 def test_a_page_with_broken_characters_and_a_long_address_is_kept(ledger: Ledger) -> None:
     row = _page("https://a.example/" + "x" * 1_980, content_type="text/\x00html\udc80")
-    ledger.pages.save(row)
+    ledger.pages.save_many([row])
     assert ledger.pages.of_domain("a.example")[row.url].content_type == "text/html?"
 
 

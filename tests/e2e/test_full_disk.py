@@ -8,11 +8,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from resources.adapters.bodies import BodyReader, Place
 from resources.adapters.store import WRITING, Store
 from tests.e2e.test_kill import in_doubt, wait_until_settled
 from tests.support.processes import Result, pipeline, sandbox, started_pipeline, write_list
 from tests.support.small_disk import SmallDisk, small_disk
 
+MOST_BYTES = 5_000_000
 DOMAINS = [f"company-{number:03}.example" for number in range(100)]
 SLOW = '[[fault]]\nkind = "latency"\nseconds = 0.2\n'
 
@@ -27,8 +29,10 @@ def _check_that_nothing_is_half_written(home: Path) -> None:
     assert list((store.root / WRITING).iterdir()) == []
     for path in store.root.rglob("*.parquet"):
         pq.read_table(path)
-    for (digest,) in _query(home, "select body_hash from pages where body_hash is not null"):
-        assert store.read_body(str(digest)) is not None
+    reader = BodyReader(store.root)
+    pages = "select body_hash, body_file, body_offset, body_length, body_encoding from pages"
+    for digest, *place in _query(home, pages):
+        assert reader.body(Place(*place), str(digest), MOST_BYTES) is not None  # type: ignore[arg-type]
 
 
 def _fill_in_mid_run(tmp_path: Path, disk: SmallDisk, home: Path, phase: str) -> Result:

@@ -3,8 +3,8 @@
 A synced commit costs the same for one row as for a hundred. The queue takes whatever has come in
 while the previous commit ran: alone, a write commits at once; under load, commits grow up to
 `checkpoint_interval` writes, and begin some way apart, because many small ones would take the
-processor from the calls. Writes of one kind are handed to the
-ledger together, because a statement for a hundred rows costs little more than one for a single row.
+processor from the calls. Writes of one kind are handed to the ledger together, because a statement
+for a hundred rows costs little more than one for a single row.
 
 A worker's queue is fenced: each commit first makes sure, in its own transaction, that nobody has
 declared the worker dead. A process that stood still and goes on writes nothing, whatever it was in

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 from sqlalchemy import func, select
 
@@ -13,7 +14,20 @@ from resources.adapters.packing import pack, unpack
 
 @dataclass(frozen=True, slots=True)
 class PageRow:
-    """One fetched page. `url` is the one asked for, `final_url` the one after redirects."""
+    """One fetched page.
+
+    Args:
+        url: The one asked for.
+        final_url: The one after redirects.
+        body_hash: Of the body, unpacked.
+        size_bytes: Of the body, unpacked.
+        fetched_at: When it was asked for last, epoch seconds.
+        body_file: Where the body lies: see `bodies.Place`. None when it is kept nowhere.
+        etag: As the site gave it.
+        last_modified: As the site gave it.
+        changed_at: When its content was found different from before, epoch seconds.
+        robots_tag: Its `X-Robots-Tag` headers, one to a line.
+    """
 
     domain: str
     url: str
@@ -24,6 +38,14 @@ class PageRow:
     body_hash: str | None
     size_bytes: int
     fetched_at: float
+    body_file: str | None = None
+    body_offset: int | None = None
+    body_length: int | None = None
+    body_encoding: str | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    changed_at: float | None = None
+    robots_tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +58,22 @@ class RobotsRow:
     fetched_at: float
 
 
+_COLUMNS = tuple(field.name for field in fields(PageRow))
+
+
 class Pages:
     """Fetched pages by domain."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Built once: to build a statement anew costs several times what it costs to run it.
+        self._save = database.upsert(pages, ["domain", "url"])
 
-    def save(self, row: PageRow) -> None:
-        """Keep a page's row; its body must be in the store already."""
+    def save_many(self, rows: Sequence[PageRow]) -> None:
+        """Keep pages' rows; their bodies must be in the store already."""
         with self._database.write() as connection:
             connection.execute(
-                self._database.upsert(pages, ["domain", "url"]).values(
-                    {name: getattr(row, name) for name in PageRow.__slots__}
-                )
+                self._save, [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
             )
 
     def of_domain(self, domain: str, fetched_after: float = 0.0) -> dict[str, PageRow]:

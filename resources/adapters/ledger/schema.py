@@ -7,6 +7,7 @@ SQLite and PostgreSQL take the same schema.
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Dialect,
     Double,
@@ -230,6 +231,14 @@ pages = Table(
     Column("body_hash", String(64)),
     Column("size_bytes", Integer, nullable=False),
     Column("fetched_at", Double, nullable=False),
+    Column("body_file", String(120)),
+    Column("body_offset", BigInteger),
+    Column("body_length", Integer),
+    Column("body_encoding", CleanText),
+    Column("etag", CleanText),
+    Column("last_modified", CleanText),
+    Column("changed_at", Double),
+    Column("robots_tag", CleanText),
 )
 
 robots = Table(

@@ -1,0 +1,86 @@
+"""One run of this scraper over the corpus, in a process of its own; one JSON line at the end.
+
+The whole phase PAGE_SCRAPING without Dagster: claims, robots.txt, breakers and paces, page bodies
+in the store, extraction, results in a SQLite ledger with synced group commits.
+
+    python -m benchmarks.scraping.ours PORT PAGES HOME CONCURRENCY < hosts
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from pathlib import Path
+
+import orjson
+
+from resources.adapters.ledger.lists import NewMember
+from resources.core.config import load_settings
+from resources.core.models import Phase
+from resources.core.run_events import PassEnded
+from resources.platform import Platform
+
+BATCH = 50
+
+
+def main() -> None:
+    """Scrape all hosts that stand on stdin."""
+    port, pages, home, concurrency = sys.argv[1:5]
+    hosts = sys.stdin.read().split()
+    settings = load_settings(
+        home=Path(home),
+        fetch={
+            "connect_to": f"127.0.0.1:{port}",
+            "allow_networks": ("127.0.0.0/8",),
+            "connections_per_host": 8,
+            "pages_per_site": int(pages),
+            "concurrency": int(concurrency),
+        },
+    )
+    with Platform.opened(settings) as platform:
+        keys = _ingest(platform, hosts)
+        cpu, own, began = _cpu(), time.process_time(), time.perf_counter()
+        last = None
+        for event in platform.run_phase(Phase.PAGE_SCRAPING, keys, run_id="bench", scope="bench"):
+            last = event
+        seconds, cpu_s = time.perf_counter() - began, _cpu() - cpu
+        own_cpu_s = time.process_time() - own
+        assert isinstance(last, PassEnded)
+        assert not last.unsettled, last
+        found = platform.ledger.pages.count_since(0.0)
+    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    said = {
+        "pages": found,
+        "seconds": seconds,
+        "cpu_s": cpu_s,
+        "own_cpu_s": own_cpu_s,
+        "peak_mb": peak_kb / 1024,
+    }
+    sys.stdout.write(orjson.dumps(said).decode() + "\n")
+
+
+def _ingest(platform: Platform, hosts: list[str]) -> list[str]:
+    platform.ledger.lists.add(
+        "bench",
+        source="bench",
+        digest="1",
+        rows=len(hosts),
+        accepted=len(hosts),
+        duplicates=0,
+        new=[NewMember(host, line) for line, host in enumerate(hosts, 1)],
+        rejected=(),
+        batch_size=BATCH,
+        now=platform.clock.now(),
+    )
+    return [batch.key for batch in platform.ledger.lists.batches_of("bench")]
+
+
+def _cpu() -> float:
+    """CPU seconds of this process and of those that it started and that have ended."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+if __name__ == "__main__":
+    main()
