@@ -454,3 +454,18 @@ def test_a_claim_that_was_taken_over_gives_back_nobody_elses(ledger: Ledger) -> 
     channels.settle(other, NOW + CLAIM_S)
     assert channels.claim("one", NOW + CLAIM_S, messages_since=0.0) is not None
     assert channels.claim("unknown", NOW, messages_since=0.0) is None
+
+
+def test_what_happens_to_a_subject_once_is_told_once_by_whoever_tells_next(
+    ledger: Ledger, hook: Webhook
+) -> None:
+    ticks = Ticks(ledger, hook.url())
+    ticks.look()
+    closed = Trouble(Topic.RUN_REPAIRED, "run-1", "run run-1: its worker is gone.")
+    for _ in range(2):  # as after a crash between the note and the end of the tick
+        ledger.alerts.happened(closed, NOW)
+    for _ in range(3):
+        ticks.look()
+    ledger.alerts.happened(closed, NOW + 9)
+    ticks.look()
+    assert [one.title for one in hook.taken] == ["pipeline: a dead or stuck run was closed"]

@@ -325,3 +325,19 @@ def test_a_window_of_another_length_reads_the_same_rows(ledger: Ledger) -> None:
     found = ledger.breakers.failed(PDL, "timeout", 0, "one", NOW, longer)
     assert found.counts.total(NOW).failures == 1
     assert found.failures == 3
+
+
+def test_what_was_stopped_before_a_time_is_found_though_probes_failed_since(ledger: Ledger) -> None:
+    book = ledger.breakers
+    for endpoint, at in ((PDL, NOW), ("site/late.example", NOW + 50), ("rdap", NOW)):
+        for _ in range(3):
+            book.failed(endpoint, "away", 0, "one", at, POLICY)
+    book.take_probe(PDL, "one", DUE, POLICY)
+    book.end_probe(PDL, "one", Verdict.AWAY, "away", DUE, POLICY)
+    for _ in range(20):
+        book.take_probe("rdap", "one", DUE, POLICY)
+        book.end_probe("rdap", "one", Verdict.ALIVE, "", DUE, POLICY)
+    assert book.not_closed(POLICY).keys() == {PDL, "site/late.example"}
+    assert book.stopped_before(NOW - 1) == {}
+    assert book.stopped_before(NOW) == {PDL: NOW}
+    assert book.stopped_before(DUE) == {PDL: NOW, "site/late.example": NOW + 50}

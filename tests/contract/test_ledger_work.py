@@ -676,3 +676,13 @@ def test_profiles_are_recorded_for_a_whole_batch(ledger: Ledger) -> None:
     ledger.work.record_profiles(states, NOW)
     counted = ledger.work.tallies(Phase.PROFILE_BUILD, [KEY])[KEY]
     assert counted.states == {State.SUCCEEDED: 9, State.WAITING: 1}
+
+
+def test_who_waits_for_a_kind_is_told_by_phase(ledger: Ledger) -> None:
+    worker = _worker(ledger)
+    _claim(ledger, worker)
+    for domain, kind in zip(DOMAINS, (FailureKind.BREAKER_OPEN, FailureKind.DNS), strict=False):
+        _settle(ledger, worker, domain, State.WAITING, kind=kind)
+    assert ledger.work.waiting_for(PHASE, FailureKind.BREAKER_OPEN) == {DOMAINS[0]}
+    other = next(phase for phase in Phase if phase is not PHASE)
+    assert ledger.work.waiting_for(other, FailureKind.BREAKER_OPEN) == set()
