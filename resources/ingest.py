@@ -81,7 +81,7 @@ class ListContent:
         return self._spool.reasons.most_common(1)[0][0]
 
     def write(self, ledger: Ledger, batch_size: int, now: float) -> IngestReport:
-        """Write what is new to the ledger, all of it or nothing.
+        """Write what is new to the ledger; once broken off, the same file again adds the rest.
 
         Raises:
             UsageError: the list is too long, or the disk of its temporary file is full.
@@ -102,6 +102,7 @@ class ListContent:
             accepted=self.accepted,
             duplicates=self.duplicates,
             new=self._spool.members(),
+            new_count=self._spool.new_count(),
             rejected=self._spool.rejected(),
             batch_size=batch_size,
             now=now,
@@ -145,7 +146,7 @@ def read_list(
 
 
 def take_in(ledger: Ledger, clock: Clock, content: ListContent, batch_size: int) -> IngestReport:
-    """Write a list's new domains as new batches, all of it or nothing."""
+    """Write a list's new domains as new batches; once broken off, it is gone on with."""
     same = ledger.lists.same_ingest(content.name, content.digest)
     return same or content.write(ledger, batch_size, clock.now())
 

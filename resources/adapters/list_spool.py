@@ -135,6 +135,12 @@ class ListSpool:
                     [(domain,) for domain in known_among(part)],
                 )
 
+    def new_count(self) -> int:
+        """How many `members` are."""
+        with self._told():
+            query = "SELECT count(*) FROM members WHERE NOT is_known"
+            return int(self._database.execute(query).fetchone()[0])
+
     def members(self) -> Iterator[NewMember]:
         """Yield the first row of each domain, with the names of its duplicates."""
         with self._told():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from resources.adapters.ledger.intake import ROWS_PER_TRANSACTION
 from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.ledger.lists import NewMember
 from resources.core.errors import UsageError
@@ -194,6 +195,32 @@ def test_a_kill_in_the_middle_leaves_nothing_and_the_next_try_everything(
     assert ledger.lists.batches_of() == []
     report = take_in(ledger, CLOCK, read_list(_list(tmp_path, _rows(10_000))), 50)
     assert (report.added, len(report.batch_keys)) == (10_000, 200)
+
+
+def test_a_long_list_lets_others_write_and_is_gone_on_with_after_it_was_broken_off(
+    ledger: Ledger, second: Ledger, tmp_path: Path
+) -> None:
+    count = ROWS_PER_TRANSACTION + 5_025
+
+    def members() -> Iterator[NewMember]:
+        for number in range(2 * count):
+            if number in (1, 2 * ROWS_PER_TRANSACTION):
+                second.ticks.note("another", 60.0, "it writes in between", NOW)
+            if number == 2 * ROWS_PER_TRANSACTION:
+                raise InterruptedError
+            yield NewMember(f"c{number}.example", number)
+
+    facts = {"source": "a", "digest": "d", "rows": count, "duplicates": 0, "accepted": count}
+    with pytest.raises(InterruptedError):
+        ledger.lists.add("companies", **facts, new=members(), rejected=(), batch_size=50, now=NOW)
+    there = ledger.lists.batches_of("companies")
+    assert {batch.size for batch in there} <= {50}
+    assert ledger.lists.same_ingest("companies", "d") is None
+    report = take_in(ledger, CLOCK, read_list(_list(tmp_path, _rows(count))), 50)
+    batches = ledger.lists.batches_of("companies")
+    assert (report.rows, report.added) == (count, count - 50 * len(there))
+    assert [batch.size for batch in batches] == [50] * (count // 50) + [25] * bool(count % 50)
+    assert [batch.number for batch in batches] == list(range(1, len(batches) + 1))
 
 
 _KILLED_AFTER_READING = """

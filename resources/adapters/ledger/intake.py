@@ -1,7 +1,7 @@
 """Writes the rows of one ingest within a transaction that is open: batches, members, work, rejects.
 
-Rows come one by one and are written in parts, so that a list may be longer than memory. The
-transaction, and with it all or nothing, is `lists.py`.
+Rows come one by one and are written in parts, so that a list may be longer than memory. Which of
+them are in a transaction is decided in `lists.py`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from resources.core.errors import UsageError
 from resources.core.models import Phase, State
 
 ROWS_PER_STATEMENT = 2_000
+# About a second on SQLite, which has one writer at a time.
+ROWS_PER_TRANSACTION = 20_000
 
 _SQLITE_INSERT = str(insert(members).compile(dialect=sqlite.dialect(paramstyle="named")))
 
@@ -92,6 +94,21 @@ class Intake:
         """How many members were written."""
         return self._added
 
+    def require_room(self, more: int) -> None:
+        """Refuse members that will not fit, before the first of them is written.
+
+        Raises:
+            UsageError: The list would have too many batches.
+        """
+        if self._earlier + -(-more // self._batch_size) > MAX_BATCHES:
+            raise self._too_many()
+
+    def _too_many(self) -> UsageError:
+        return UsageError(
+            f"The list {self._list_name!r} would have more than {MAX_BATCHES:,} batches; "
+            "take it in with a larger --batch-size, or split it into several lists."
+        )
+
     def add_members(self, new: Iterable[NewMember]) -> None:
         """Write new batches, in order; members of the list are left out.
 
@@ -144,10 +161,7 @@ class Intake:
         rows = []
         for number in range(self._earlier + len(self.keys) + 1, self._earlier + needed + 1):
             if number > MAX_BATCHES:
-                raise UsageError(
-                    f"The list {self._list_name!r} would have more than {MAX_BATCHES:,} batches; "
-                    "take it in with a larger --batch-size, or split it into several lists."
-                )
+                raise self._too_many()
             key = batch_key(self._list_name, number)
             self.keys.append(key)
             rows.append(

@@ -9,7 +9,14 @@ import orjson
 from sqlalchemy import Connection, func, insert, select
 
 from resources.adapters.ledger.database import Database
-from resources.adapters.ledger.intake import ROWS_PER_STATEMENT, Intake, NewMember, Rejected
+from resources.adapters.ledger.intake import (
+    ROWS_PER_STATEMENT,
+    ROWS_PER_TRANSACTION,
+    Intake,
+    NewMember,
+    Rejected,
+    in_parts,
+)
 from resources.adapters.ledger.schema import batches, ingests, lists, members, rejected_rows
 
 __all__ = ["BatchRow", "IngestReport", "Lists", "NewMember", "Rejected"]
@@ -101,38 +108,53 @@ class Lists:
         rejected: Iterable[Rejected],
         batch_size: int,
         now: float,
+        new_count: int | None = None,
     ) -> IngestReport:
-        """Write an ingest in one transaction: all of it is there afterwards, or nothing.
+        """Write an ingest, some whole batches in each transaction.
 
-        Members that the list has already, another process's among them, are left out. The rows
-        are asked for within the transaction, so that they should be ready: nobody else can write
-        to SQLite meanwhile.
+        In one transaction a million rows would keep all others from writing to SQLite for a minute,
+        and workers lose their claims in less. What was broken off has whole batches and no ingest;
+        the same file again adds the rest. Members that the list has already, another process's
+        among them, are left out.
+
+        Args:
+            new_count: How many `new` are; as many as were accepted if None.
 
         Raises:
-            UsageError: The list would have too many batches.
+            UsageError: The list would have too many batches; nothing was written.
         """
-        with self._database.write() as connection:
-            self._database.lock(connection, "lists")
-            list_id = self._list_id(connection, list_name, now)
-            intake = Intake(self._database, connection, list_id, list_name, batch_size, now)
-            intake.add_members(new)
-            rejections = intake.replace_rejected(rejected)
-            connection.execute(
-                insert(ingests).values(
-                    list_id=list_id,
-                    source=source,
-                    digest=digest,
-                    at=now,
-                    rows=rows,
-                    accepted=accepted,
-                    duplicates=duplicates,
-                    rejected=rejections,
-                    added=intake.added,
-                )
-            )
-        return IngestReport(
-            list_name, rows, accepted, duplicates, rejections, intake.added, tuple(intake.keys)
-        )
+        parts = in_parts(new, max(1, ROWS_PER_TRANSACTION // batch_size) * batch_size)
+        part: list[NewMember] | None = next(parts, [])
+        keys: list[str] = []
+        added = rejections = 0
+        while part is not None:
+            following = next(parts, None)
+            with self._database.write() as connection:
+                self._database.lock(connection, "lists")
+                list_id = self._list_id(connection, list_name, now)
+                intake = Intake(self._database, connection, list_id, list_name, batch_size, now)
+                if not keys:
+                    intake.require_room(accepted if new_count is None else new_count)
+                intake.add_members(part)
+                added += intake.added
+                if following is None:
+                    rejections = intake.replace_rejected(rejected)
+                    connection.execute(
+                        insert(ingests).values(
+                            list_id=list_id,
+                            source=source,
+                            digest=digest,
+                            at=now,
+                            rows=rows,
+                            accepted=accepted,
+                            duplicates=duplicates,
+                            rejected=rejections,
+                            added=added,
+                        )
+                    )
+            keys += intake.keys
+            part = following
+        return IngestReport(list_name, rows, accepted, duplicates, rejections, added, tuple(keys))
 
     def _list_id(self, connection: Connection, name: str, now: float) -> int:
         connection.execute(self._database.insert_ignore(lists).values(name=name, created_at=now))
