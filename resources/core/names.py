@@ -104,6 +104,8 @@ def _folded(text: str) -> str:
     return " ".join("".join(c if _is_of_word(c) else " " for c in latin).split())
 
 
+# The pages of a site repeat the same few names.
+@lru_cache(maxsize=8_192)
 def core_tokens(name: str) -> tuple[str, ...]:
     """Return the words of a name that tell companies apart: folded, without legal forms.
 

@@ -38,7 +38,7 @@ _MAX_CANDIDATES: Final = 12
 _ADDRESS_MALUS: Final = 30
 _WEB_ADDRESS: Final = re.compile(r"(?:https?://)?[\w-]{1,63}(?:\.[\w-]{1,63}){2,5}/?")
 _MAX_NAME_WORDS: Final = 8
-_JOINTS: Final = re.compile(r"[ &'.\t-]+")
+_MAX_NAME_CHARS_READ: Final = 50_000
 _NOT_LETTERS: Final = re.compile(r"[\W_]+")
 _TITLE_SPLIT: Final = re.compile(
     r"\s+[-–—:|•·»«>~]+\s+|\s*[|»«•·]\s*|\s+::\s+|:\s+|\s+[-–—]+|[-–—]+\s+"
@@ -208,10 +208,17 @@ def _above_streets(text: str, streets: Sequence[str]) -> Iterator[str]:
 def _host_in_text(label: str, text: str) -> list[str]:
     """Return how the text spells the label of the host: `peakview` is there as "Peak View"."""
     letters = re.sub(r"\W|_", "", label)
-    if not 5 <= len(letters) <= 40 or letters not in _JOINTS.sub("", text[:50_000]).lower():
+    text = text[:_MAX_NAME_CHARS_READ]
+    lowered = text.lower()
+    # Most pages either have the label in one word or have its first letters nowhere.
+    if not 5 <= len(letters) <= 40 or letters[:2] not in lowered:
+        return []
+    for joint in " &'.-":
+        lowered = lowered.replace(joint, "")
+    if letters not in lowered:
         return []
     spellings = Counter(
-        spelled for line in text[:50_000].split("\n") for spelled in _spelled(letters, line.split())
+        spelled for line in text.split("\n") for spelled in _spelled(letters, line.split())
     )
     proper = {each: n for each, n in spellings.items() if each[0].isupper()}
     return [max(proper, key=lambda each: (" " in each, proper[each]))] if proper else []
@@ -219,8 +226,9 @@ def _host_in_text(label: str, text: str) -> list[str]:
 
 def _spelled(letters: str, words: Sequence[str]) -> Iterator[str]:
     """Yield the runs of words of a line that have exactly these letters."""
+    first = letters[0] + letters[0].upper()
     for start, word in enumerate(words):
-        if word[0].lower() != letters[0]:
+        if word[0] not in first:
             continue
         joined = ""
         for end in range(start, min(start + _MAX_NAME_WORDS, len(words))):
@@ -232,6 +240,9 @@ def _spelled(letters: str, words: Sequence[str]) -> Iterator[str]:
 
 
 def _copyright_names(text: str) -> Iterator[str]:
+    lowered = text.lower()
+    if not any(sign in lowered for sign in ("©", "(c)", "copyright")):
+        return
     for count, found in enumerate(_COPYRIGHT.finditer(text)):
         if count >= 5:
             return

@@ -156,25 +156,29 @@ def _read_link(document: Document, node: LexborNode) -> None:
     elif "/cdn-cgi/l/email-protection#" in href:
         _keep(document.protected_emails, href.partition("#")[2][:400])
     elif not start.startswith(("javascript:", "data:", "#")):
-        _keep_link(document, node, href)
+        _keep_link(document, node, attributes, href)
 
 
-def _keep_link(document: Document, node: LexborNode, href: str) -> None:
+def _keep_link(
+    document: Document, node: LexborNode, attributes: dict[str, str | None], href: str
+) -> None:
     if len(document.links) >= MAX_LINKS:
         return
     url = absolute(document.base, href)
     if url is None:
         return
+    known = document.seen_urls.get(url)
+    if known is not None and document.links[known].text:
+        return
     text = _node_text(document, node, 200)
     if not text:
-        text = squeeze(node.attributes.get("title") or node.attributes.get("aria-label") or "", 200)
+        text = squeeze(attributes.get("title") or attributes.get("aria-label") or "", 200)
         if not text and (image := node.css_first("img[alt]")) is not None:
             text = squeeze(image.attributes.get("alt") or "", 200)
-    known = document.seen_urls.get(url)
     if known is None:
         document.seen_urls[url] = len(document.links)
         document.links.append(Link(url, text))
-    elif text and not document.links[known].text:
+    elif text:
         # A logo or an icon has the words of a later link to the same page.
         document.links[known] = Link(url, text)
 

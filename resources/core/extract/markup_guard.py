@@ -21,7 +21,10 @@ MAX_TAGS: Final = 100_000
 MAX_ATTRIBUTES_CHARS: Final = 8_000
 _SURE_CHARS: Final = 40_000
 """A page that is shorter has too few attributes to do harm."""
-_SUSPECT_CHARS: Final = 100_000
+_SUSPECT_CHARS: Final = 400_000
+"""From here on every tag is read; below, a cheaper look decides whether that is needed."""
+_QUOTED_ENDS: Final = 3
+"""A page with more attributes that begin with `>` may hide the end of a tag in them."""
 _SUSPECT_TAGS: Final = 10_000
 _SUSPECT_NODES: Final = 1_500_000
 _FEW_TAGS: Final = 2_000
@@ -36,6 +39,7 @@ _TOKEN: Final = re.compile(
     rf"|<(?P<end>/?)(?P<name>[a-zA-Z][^\s/>]*+)(?P<attributes>{_ATTRIBUTE}*+)>?"
 )
 _MANY_ATTRIBUTES: Final = re.compile(rf"{_ATTRIBUTE}{{1000}}+")
+_QUOTED_END: Final = re.compile(r"=[\"']>")
 _LONG_TAG: Final = re.compile(rf"<[a-zA-Z][^>]{{{MAX_ATTRIBUTES_CHARS}}}")
 """A tag that is long without any `>`, even in quotes: cheap to look for, not the whole truth."""
 _TAG: Final = re.compile(rf"<[a-zA-Z][^\s/>]*+(?P<attributes>{_ATTRIBUTE}*+)")
@@ -78,12 +82,16 @@ def make_parsable(text: str) -> str:
 
 
 def _has_overloaded_tag(text: str) -> bool:
-    if len(text) < _SURE_CHARS or (len(text) < _SUSPECT_CHARS and not _LONG_TAG.search(text)):
+    if len(text) < _SURE_CHARS or (len(text) < _SUSPECT_CHARS and not _may_be_overloaded(text)):
         return False
     # A search for the many attributes themselves would be quadratic; each tag is read once here.
     found = _TAG.findall(text)
     longest: int = max(map(len, found), default=0)
     return longest > MAX_ATTRIBUTES_CHARS and any(map(_is_overloaded, found))
+
+
+def _may_be_overloaded(text: str) -> bool:
+    return len(_QUOTED_END.findall(text)) > _QUOTED_ENDS or _LONG_TAG.search(text) is not None
 
 
 def _is_overloaded(attributes: str) -> bool:

@@ -15,6 +15,9 @@ _MAX_NUMBERS: Final = 20
 _MAX_PLACES: Final = 10
 _BEFORE_CHARS: Final = 24
 _AFTER_CHARS: Final = 90
+_LABEL_CHARS: Final = 60
+"""Characters around the digits of a number in which its label stands."""
+_DIGITS: Final = re.compile(r"\d[\dA-Z .,/-]{4,40}")
 _NO: Final = r"(?:\s?[-:]?\s?(?:nr|no|num|nummer|number|núm|nº|n°|numer)\b)?[\s.:：#n°º-]{0,6}"
 """What stands between a label and its number."""
 
@@ -137,6 +140,7 @@ def find_registration(text: str) -> tuple[str, ...]:
     A number that itself begins with its country's letters stands alone.
     """
     found: dict[str, str] = {}
+    text = _around_digits(text)
     lowered = text.lower()
     # Some letters have more characters in lower case; then places would not be the same.
     lowered = lowered if len(lowered) == len(text) else text
@@ -152,6 +156,18 @@ def find_registration(text: str) -> tuple[str, ...]:
             full = number if has_country or not kind else f"{squeeze(kind, 20)} {number}"
             found.setdefault(re.sub(r"\W", "", number), full)
     return tuple(found.values())[:_MAX_NUMBERS]
+
+
+def _around_digits(text: str) -> str:
+    """Return the parts of a text in which such a number can stand, which is little of it."""
+    parts: list[str] = []
+    start = end = 0
+    for found in _DIGITS.finditer(text):
+        if found.start() - _LABEL_CHARS > end:
+            parts.append(text[start:end])
+            start = max(0, found.start() - _LABEL_CHARS)
+        end = found.end() + _LABEL_CHARS
+    return "\n".join([*parts, text[start:end]])
 
 
 def _near(register: Register, text: str, lowered: str) -> Iterator[re.Match[str]]:

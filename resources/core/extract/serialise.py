@@ -1,10 +1,12 @@
 """The public JSON form of a page, as the command line prints it, and back."""
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import fields
+from typing import Any, Final
 
 from .models import JsonObject, Link, Phone, PostalAddress, ScrapedPage
 
+_NAMES: Final = tuple(each.name for each in fields(ScrapedPage))
+_ADDRESS_NAMES: Final = tuple(each.name for each in fields(PostalAddress))
 _TUPLES = (
     "headings",
     "jsonld",
@@ -19,11 +21,21 @@ _TUPLES = (
 
 def to_json(page: ScrapedPage, file: str | None = None) -> JsonObject:
     """Return a page as plain JSON values; `file` is where it was read from, if from a file."""
-    out: JsonObject = {"file": file, **asdict(page)}
+    out: JsonObject = {"file": file}
+    for name in _NAMES:
+        value = getattr(page, name)
+        out[name] = list(value) if isinstance(value, tuple) else value
+    out["phones"] = [
+        {"e164": each.e164, "raw": each.raw, "kind": each.kind} for each in page.phones
+    ]
+    out["addresses"] = [
+        {name: getattr(each, name) for name in _ADDRESS_NAMES} for each in page.addresses
+    ]
+    out["links"] = [{"url": each.url, "text": each.text} for each in page.links]
     out["company_name_candidates"] = [
         {"name": name, "evidence": evidence} for name, evidence in page.company_name_candidates
     ]
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()}
+    return out
 
 
 def from_json(data: JsonObject) -> ScrapedPage:
