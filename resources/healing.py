@@ -19,6 +19,7 @@ from resources.core.breaker import Breaker, Status
 from resources.core.errors import RULES, FailureKind
 from resources.core.models import FETCHING, Phase
 from resources.core.recovery import (
+    OF_OURS,
     OPEN,
     Action,
     Gate,
@@ -28,6 +29,7 @@ from resources.core.recovery import (
     Standing,
     Verdict,
     decide,
+    gate_of_ours,
     is_directory_due,
     open_work,
     plan_runs,
@@ -213,8 +215,9 @@ class Healer:
         now: float,
     ) -> dict[str, Gate]:
         """What holds the phase back, by scope; `""` for scopes of which nothing is known."""
+        ours = self._gate_of_ours(phase, tallies, requests, seen, now)
         if phase is not Phase.COMPANY_ENRICHMENT:
-            return {"": OPEN}
+            return {"": ours}
         kinds: Counter[str] = Counter()
         spent: Counter[str] = Counter()
         for key, tally in tallies.items():
@@ -232,13 +235,37 @@ class Healer:
                     gate = Gate(reason + RULES[kind].sentence, needs_person=True, kind=kind)
                     return {"": gate}
         gate = self._breaker_gate(phase, seen, now)
-        gates = {"": gate}
+        gates = {"": ours if gate == OPEN else gate}
         for scope, count in spent.items():
             if count:
                 rule = RULES[FailureKind.BUDGET_EXHAUSTED]
                 reason = f"{count} domains wait for a person (budget_exhausted): {rule.sentence}"
                 gates[scope] = Gate(reason, needs_person=True, kind=FailureKind.BUDGET_EXHAUSTED)
         return gates
+
+    def _gate_of_ours(
+        self,
+        phase: Phase,
+        tallies: Mapping[str, Tally],
+        requests: Mapping[str, Request],
+        seen: Seen,
+        now: float,
+    ) -> Gate:
+        """Whether our own network or store is away."""
+        troubled = []
+        for key, tally in tallies.items():
+            work = open_work(tally)
+            if requests[key].held_reason is None and any(work.kinds.get(one) for one in OF_OURS):
+                code = CODE_VERSIONS[phase]
+                troubled.append(
+                    Standing(
+                        requests[key], work, tally.progress, is_recorded=False, code_version=code
+                    )
+                )
+        if not troubled or self._ledger.work.has_settled_since_waiting_for(phase, OF_OURS):
+            return OPEN
+        is_being_tried = any(of is phase for of, _ in seen.in_hand)
+        return gate_of_ours(troubled, is_being_tried=is_being_tried, now=now)
 
     def _accepted_at(self, phase: Phase) -> float:
         """Since when it is not known that a provider refuses us, epoch seconds: each has answered

@@ -202,6 +202,8 @@ class Gate:
 
 
 OPEN = Gate()
+# Our own side, that every batch of a phase needs.
+OF_OURS = (FailureKind.LOCAL_NETWORK, FailureKind.STORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +328,25 @@ def _cool_until(standing: Standing, attempts: int) -> float:
     if attempts and _has_own_back_off(standing, attempts):
         return 0.0
     return idle_since + _cool_down_s(max(1, attempts))
+
+
+def gate_of_ours(troubled: Sequence[Standing], *, is_being_tried: bool, now: float) -> Gate:
+    """What our own trouble means for a whole phase: one run finds out, once the cool-down is over.
+
+    Each batch by itself would cool down and be tried on its own, all of them in vain.
+
+    Args:
+        troubled: Batches in which a domain waits for our own side, while nothing in the phase has
+            settled since.
+        is_being_tried: Whether a run of the phase is under way, or about to be.
+    """
+    if not troubled:
+        return OPEN
+    reason = f"{_batches(len(troubled))} with domains that wait for our own side; one run finds out"
+    until = max(_cool_until(one, fruitless_runs(one)) for one in troubled)
+    if is_being_tried:
+        until = max(until, now + 1.0)
+    return Gate(reason, until=until, is_probe=True)
 
 
 def _pause_after_deaths(request: Request, deaths: int) -> float:

@@ -175,7 +175,9 @@ class Requests:
                 mine = (requests.c.phase == phase, requests.c.batch_key.in_(part))
                 if is_automatic:
                     self.note_run_began(part, phase, run_id)
-                ended: dict[str, Any] = {"last_run_id": run_id, "ended_at": ended_at, "deaths": 0}
+                ended: dict[str, Any] = {"last_run_id": run_id, "deaths": 0}
+                # By the clock of another machine it may have ended later than it is noticed.
+                ended["ended_at"] = min(ended_at, now)
                 if held_reason is None and is_due:
                     ended["deaths"] = requests.c.deaths + 1
                     has_many = requests.c.deaths + 1 >= MOST_DEATHS

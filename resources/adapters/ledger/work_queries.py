@@ -23,6 +23,7 @@ from sqlalchemy import (
 from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.schema import events, members, results, work, workers
 from resources.adapters.packing import unpack
+from resources.core.errors import FailureKind
 from resources.core.models import FETCHING, UNSETTLED, Phase, State
 from resources.core.tallies import Tally, TallyRow, tally
 from resources.core.unsettled import Example
@@ -109,6 +110,20 @@ class WorkQueries:
                     .distinct()
                 ).scalars()
             )
+
+    def has_settled_since_waiting_for(self, phase: Phase, kinds: Sequence[FailureKind]) -> bool:
+        """Whether a domain of a phase has settled since the newest wait for one of these kinds."""
+        newest = select(func.max(work.c.updated_at)).where(
+            work.c.state.in_(UNSETTLED_VALUES), work.c.phase == phase, work.c.kind.in_(kinds)
+        )
+        with self._database.read() as connection:
+            waits_since = connection.execute(newest).scalar()
+            if waits_since is None:
+                return True
+            settled = select(work.c.domain).where(
+                work.c.settled_at > waits_since, func.coalesce(work.c.phase, "") == phase
+            )
+            return connection.execute(settled.limit(1)).first() is not None
 
     def tallies(self, phase: Phase, batch_keys: Sequence[str]) -> dict[str, Tally]:
         """Counts per batch; every key asked for is in the answer."""
