@@ -4,7 +4,8 @@ Both ask the same server on loopback (a process of its own) for the same small J
 the same number of calls in flight, on the same event loop implementation. The bare client is httpx
 on its aiohttp transport, reading and parsing each answer. Enrichment is the real phase: claims,
 breaker, limiter, a row before each call, validation, matching, kept answers and results in a
-SQLite ledger with synced group commits. Rounds alternate, so that both see the same machine.
+SQLite ledger with synced group commits. Rounds alternate, so that both see the same machine; how
+much of a core each took, and how busy the machine was, is told with it.
 
     python -m benchmarks.enrichment_cost [--domains 4000] [--rounds 3] [--latency-ms 0]
 """
@@ -21,7 +22,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -38,6 +40,26 @@ from resources.core.run_events import PassEnded
 from resources.platform import Platform
 
 IN_FLIGHT = 32
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of one of the two.
+
+    Args:
+        calls_s: Calls a second.
+        cores: Cores that this process kept busy meanwhile.
+    """
+
+    calls_s: float
+    cores: float
+
+
+def _timed(run: Callable[[], float]) -> Round:
+    began, cpu_began = time.perf_counter(), time.process_time()
+    calls_s = run()
+    cpu_s = time.process_time() - cpu_began
+    return Round(calls_s, cpu_s / (time.perf_counter() - began))
 
 
 def _answer(domain: str) -> bytes:
@@ -192,22 +214,30 @@ def main() -> None:
     # The bare client need not pay for what is loaded for the other one.
     gc.freeze()
     domains = [f"company-{number}.example" for number in range(asked.domains)]
-    bare, phase = [], []
+    bare: list[Round] = []
+    phase: list[Round] = []
     with _server(asked.latency_ms / 1000) as port, tempfile.TemporaryDirectory() as folder:
         _bare(port, domains[:200])
         for number in range(asked.rounds):
-            bare.append(_bare(port, domains))
-            phase.append(_enrichment(port, domains, Path(folder) / str(number)))
-            print(
-                f"round {number + 1}: bare client {bare[-1]:.0f} calls/s, "
-                f"enrichment {phase[-1]:.0f} calls/s, ratio {phase[-1] / bare[-1]:.2f}"
-            )
-    ratio = statistics.median(p / b for p, b in zip(phase, bare, strict=True))
+            home = Path(folder) / str(number)
+            bare.append(_timed(lambda: _bare(port, domains)))
+            phase.append(_timed(lambda home=home: _enrichment(port, domains, home)))  # type: ignore[misc]
+            print(f"round {number + 1}: {_told(bare[-1:], phase[-1:])}")
     print(
-        f"median: bare client {statistics.median(bare):.0f} calls/s, enrichment "
-        f"{statistics.median(phase):.0f} calls/s, ratio {ratio:.2f} "
-        f"({asked.domains} domains, {IN_FLIGHT} in flight, answers after {asked.latency_ms:g} ms)"
+        f"median: {_told(bare, phase)} ({asked.domains} domains, {IN_FLIGHT} in flight, "
+        f"answers after {asked.latency_ms:g} ms; load of the machine {os.getloadavg()[0]:.1f}, "
+        f"{os.cpu_count()} cores)"
     )
+
+
+def _told(bare: Sequence[Round], phase: Sequence[Round]) -> str:
+    ratio = statistics.median(p.calls_s / b.calls_s for p, b in zip(phase, bare, strict=True))
+    told = (
+        f"{name} {statistics.median(one.calls_s for one in rounds):.0f} calls/s "
+        f"on {statistics.median(one.cores for one in rounds):.2f} cores"
+        for name, rounds in (("bare client", bare), ("enrichment", phase))
+    )
+    return f"{', '.join(told)}, ratio {ratio:.2f}"
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ class ApiClient:
 def _address(url: str) -> URL:
     try:
         address = URL(url)
-        if "@" in address.raw_authority:
+        if "@" in url and "@" in address.raw_authority:
             address = address.with_user(None)
     except ValueError as error:
         raise aiohttp.InvalidURL(url, str(error)) from error

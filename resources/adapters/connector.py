@@ -182,9 +182,11 @@ def guarded_client(settings: FetchSettings, session: aiohttp.ClientSession) -> A
     )
 
     async def send(question: Question) -> Reply:
-        asked = str(question.url)
+        wire = question.url
         # The evidence names the address that was asked for, wherever `connect_to` sends it.
-        wire = question.url.with_scheme("http") if settings.connect_to else question.url
+        asked = str(wire)
+        if settings.connect_to and wire.scheme != "http":
+            wire = wire.with_scheme("http")
         try:
             async with session.request(
                 question.method,

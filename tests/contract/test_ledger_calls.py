@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from threading import Barrier, Thread
 
 import pytest
 from sqlalchemy import select
 
 from resources.adapters.ledger.artifacts import Artifact
+from resources.adapters.ledger.call_rows import new_call_id
 from resources.adapters.ledger.calls import Budget, EndedCall, NewCall
 from resources.adapters.ledger.ledger import Ledger
 from resources.adapters.ledger.pages import PageRow, RobotsRow
@@ -121,6 +123,14 @@ def test_a_call_noted_with_its_answers_leaves_what_one_noted_before_and_after_le
         assert at_once == in_two
     spent = second.calls.spent("scope")
     assert spent["pdl"] == spent["rdap"]
+
+
+def test_ids_of_calls_are_uuids_in_the_order_of_time() -> None:
+    ids = [new_call_id(NOW + number) for number in range(50)]
+    assert ids == sorted(ids)
+    made = [uuid.UUID(one) for one in (*ids, *(new_call_id(NOW) for _ in range(50)))]
+    assert len(set(made)) == 100
+    assert {(one.version, one.variant) for one in made} == {(7, uuid.RFC_4122)}
 
 
 def test_the_budget_counts_what_was_billed_and_what_is_in_doubt(ledger: Ledger) -> None:

@@ -5,6 +5,8 @@ When each is written, and what is asked of them, is in `calls`.
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,6 +114,21 @@ def keep_asked(database: Database) -> UpdateBase:
         index_elements=["provider", "domain"], set_={**newer, "asked": answers.c.asked + 1}
     )
     return kept
+
+
+def new_call_id(now: float) -> str:
+    """A new UUID that begins with the time, so that new rows lie side by side in the indexes and
+    a commit changes few of their pages.
+
+    Args:
+        now: Epoch seconds.
+
+    Source: RFC 9562, version 7
+    """
+    random = int.from_bytes(os.urandom(10), "big")
+    version_and_variant = 0x7 << 76 | 0b10 << 62
+    value = int(now * 1000) << 80 | random & ~(0xF << 76 | 0b11 << 62) | version_and_variant
+    return str(uuid.UUID(int=value))
 
 
 def new_values(call_id: str, call: NewCall) -> dict[str, object]:

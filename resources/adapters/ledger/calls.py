@@ -7,7 +7,6 @@ again while it is fresh.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, case, func, or_, select, update
@@ -26,6 +25,7 @@ from resources.adapters.ledger.call_rows import (
     asked_values,
     end_values,
     keep_asked,
+    new_call_id,
     new_values,
     note_asked,
 )
@@ -107,7 +107,7 @@ class Calls:
                 if refusal is not None:
                     begun.append(refusal)
                     continue
-                call_id = str(uuid.uuid4())
+                call_id = new_call_id(call.now)
                 begun.append(call_id)
                 # One that has a limit is written at once, so that the next one counts it.
                 if call.reserve and call.budget.max_credits is not None:
@@ -166,7 +166,7 @@ class Calls:
         """
         ended_calls, kept, failed = [], [], []
         for new, ended in done:
-            call_id = str(uuid.uuid4())
+            call_id = new_call_id(new.now)
             ended_calls.append(new_values(call_id, new) | end_values(ended))
             for domain, answer in ended.received.items():
                 asked = asked_values(call_id, new, domain)
