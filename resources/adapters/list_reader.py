@@ -18,7 +18,7 @@ from pathlib import Path
 
 from resources.adapters.list_encoding import known_form
 from resources.adapters.list_gzip import unpacked_prefix
-from resources.adapters.list_source import PREFIX_BYTES, Form, ListError, Record, Source
+from resources.adapters.list_source import PREFIX_BYTES, Form, ListError, NoResult, Record, Source
 from resources.adapters.list_text import text_source
 from resources.core.list_columns import (
     ColumnLayout,
@@ -128,7 +128,10 @@ class ListReader:
                     f"{self.form.place} has more than {MAX_ROWS:,} rows; split it into several "
                     "lists"
                 )
-            yield _row(record, domain_index, names), record.cells
+            cells = record.cells
+            if domain_index < len(cells) and isinstance(cells[domain_index], NoResult):
+                raise ListError(_without_results(self.form.place, f" in row {record.line}"))
+            yield _row(record, domain_index, names), cells
 
 
 def open_list(path: Path, column: str | None = None, scratch: Path | None = None) -> ListReader:
@@ -259,6 +262,8 @@ def _layout(form: Form, rows: list[list[str]], column: str | None) -> ColumnLayo
     try:
         return choose_layout(rows, wanted=column, is_plain=form.is_plain, is_named=form.is_named)
     except NoDomainColumnError as error:
+        if any(isinstance(cell, NoResult) for row in rows for cell in row):
+            raise _NoRowsError(_without_results(form.place)) from error
         found = _listed(error.columns)
         if form.left_out:
             found += f"; not read, for they hold no text: {_listed(form.left_out)}"
@@ -272,6 +277,13 @@ def _layout(form: Form, rows: list[list[str]], column: str | None) -> ColumnLayo
         ) from error
 
 
+def _without_results(place: str, where: str = "") -> str:
+    return (
+        f"{place} has formulas whose results were not saved{where}; open it in Excel or "
+        "LibreOffice and save it again, or export the list as CSV"
+    )
+
+
 def _listed(columns: tuple[str, ...]) -> str:
     shown = ", ".join(name[:60] for name in columns[:20])
     return f"{shown} and {len(columns) - 20} more" if len(columns) > 20 else shown
@@ -281,7 +293,7 @@ def _row(record: Record, domain_index: int, names: list[str]) -> ListRow:
     cells = record.cells
     attributes: dict[str, str] = {}
     for index, cell in enumerate(cells[:MAX_ATTRIBUTES]):
-        if index != domain_index and (text := cell.strip()):
+        if index != domain_index and not isinstance(cell, NoResult) and (text := cell.strip()):
             name = names[index] if index < len(names) else f"column_{index + 1}"
             attributes[name] = text[:MAX_ATTRIBUTE_CHARS]
     return ListRow(

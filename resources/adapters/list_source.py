@@ -24,6 +24,15 @@ class ListError(Exception):
     """A list that cannot be read; the message is one sentence: what, where, what to do."""
 
 
+class NoResult(str):
+    """What stands in place of a formula's result that whoever wrote the file did not save."""
+
+    __slots__ = ()
+
+    def __new__(cls) -> NoResult:
+        return super().__new__(cls, "(formula without a saved result)")
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record of a list: where it starts, how it is written, its cells.

@@ -12,7 +12,7 @@ from datetime import datetime, time
 
 from openpyxl.utils.datetime import from_excel
 
-from resources.adapters.list_source import MAX_RECORD_CHARS, MOST_UNPACKED_BYTES
+from resources.adapters.list_source import MAX_RECORD_CHARS, MOST_UNPACKED_BYTES, NoResult
 from resources.adapters.workbook_parts import (
     MOST_DEPTH,
     Attributes,
@@ -70,6 +70,8 @@ class SheetRows:
         self._repeated_chars = 0
         self._is_value = False
         self._is_aid = False
+        self._is_formula = False
+        self._has_value = False
 
     def taken(self) -> Iterator[tuple[int, list[str]]]:
         """Yield what was gathered since the last call; rows without any value are left out.
@@ -113,6 +115,9 @@ class SheetRows:
         self._depth += 1
         if name in ("v", "t"):
             self._is_value = not self._is_aid
+            self._has_value = True
+        elif name == "f":
+            self._is_formula = True
         elif name == "c":
             self._begin_cell(attributes)
         elif name == "row":
@@ -138,6 +143,8 @@ class SheetRows:
                 value = self._value("".join(self._pieces))
                 self._pieces.clear()
                 self._put(value)
+            elif self._is_formula and not self._has_value:
+                self._put(NoResult())
         elif name == "row":
             if self._cells:
                 self._rows.append((self._number, self._cells))
@@ -159,6 +166,7 @@ class SheetRows:
         self._kind = attributes.get("t", "n")
         self._style = attributes.get("s", "0")
         self._pieces.clear()
+        self._is_formula = self._has_value = False
         name = attributes.get("r")
         self._place = self._place + 1 if name is None else self._place_of(name)
         if self._place >= MOST_CELLS:

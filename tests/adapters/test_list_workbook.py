@@ -121,6 +121,44 @@ def test_of_a_formula_the_last_result_counts(tmp_path: Path) -> None:
     assert rows[0].attributes == {"name": "2"}
 
 
+def _formulas(tmp_path: Path, header: str, *cells: str) -> Path:
+    rows = "".join(f"<row>{cell}<c><v>{place}</v></c></row>" for place, cell in enumerate(cells))
+    return raw_workbook(tmp_path / "a.xlsx", sheet_xml(text_row(1, header, "size") + rows))
+
+
+SAVED = '<c t="str"><f>A9</f><v>acme.com</v></c>'
+UNSAVED = "<c><f>HYPERLINK(A9)</f></c>"
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "where"),
+    [
+        ("domain", [SAVED, UNSAVED], " in row 3; open it in Excel"),
+        ("what", [UNSAVED, UNSAVED], "; open it in Excel"),
+    ],
+    ids=["a domain", "no domains"],
+)
+def test_domains_that_are_formulas_without_results_are_said_in_one_sentence(
+    tmp_path: Path, header: str, cells: list[str], where: str
+) -> None:
+    path = _formulas(tmp_path, header, *cells)
+    with pytest.raises(ListError, match=f"formulas whose results were not saved{where}"):
+        list(open_list(path))
+
+
+def test_other_formulas_without_results_are_left_out(tmp_path: Path) -> None:
+    rows = f'<row r="2"><c t="inlineStr"><is><t>acme.com</t></is></c>{UNSAVED}</row>'
+    path = raw_workbook(tmp_path / "a.xlsx", sheet_xml(text_row(1, "domain", "note") + rows))
+    (row,) = open_list(path)
+    assert (row.value, row.attributes) == ("acme.com", {})
+
+
+def test_a_formula_whose_result_is_an_empty_text_is_empty(tmp_path: Path) -> None:
+    empty = '<c t="str"><f>A9</f><v></v></c>'
+    rows = list(open_list(_formulas(tmp_path, "domain", SAVED, empty)))
+    assert [row.value for row in rows] == ["acme.com", ""]
+
+
 def test_shared_strings_may_be_rich_escaped_and_have_a_reading_aid(tmp_path: Path) -> None:
     strings = (
         f'<sst xmlns="{MAIN}"><si><t>domain</t></si><si><t>acme.com</t></si><si/>'
