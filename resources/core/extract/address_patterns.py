@@ -117,10 +117,12 @@ _BRITISH: Final = re.compile(
     r"(?<![\w'])[A-Z][^\n,;:|\d]{2,34}?\b(?:House|Road|Street|Lane|Avenue|Drive|Park|Works|Estate|Way|Court|Square)\b",
     re.I,
 )
+_GERMAN_ENDS: Final = (
+    "straße|strasse|str\\.|weg|platz|allee|gasse|ring|damm|ufer|Straße|Strasse|Str\\.|Weg|Platz|Allee|"
+    "Ring|Damm|Ufer|markt|Markt|hof|chaussee|stieg|berg|graben|kai"
+)
 _GERMAN: Final = re.compile(
-    r"(?<![\w])[A-ZÄÖÜ][^\n,;:|\d]{0,40}?(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer|"
-    r"Straße|Strasse|Str\.|Weg|Platz|Allee|Ring|Damm|Ufer|markt|Markt|hof|chaussee|stieg|berg|graben|kai)\s"
-    rf"{{0,2}}{_NUMBER}"
+    rf"(?<![\w])[A-ZÄÖÜ][^\n,;:|\d]{{0,40}}?(?:{_GERMAN_ENDS})\s{{0,2}}{_NUMBER}"
 )
 _FRENCH: Final = re.compile(
     rf"(?:\b{_NUMBER},?\s(?:bis\s|ter\s)?)?\b(?:rue|avenue|av\.|boulevard|bd|place|chemin|allée|impasse|quai|"
@@ -137,9 +139,10 @@ _ITALIAN: Final = re.compile(
     r"(?:n[°.]?\s?)?\d{0,4}(?:/\w{1,3})?",
     re.I,
 )
-_DUTCH: Final = re.compile(
-    rf"\b[A-Z][^\n,;:|\d]{{0,30}}?(?:straat|laan|weg|plein|kade|gracht|dijk|dreef|singel|steenweg|baan|hof|park|lei)\s{_NUMBER}"
+_DUTCH_ENDS: Final = (
+    "straat|laan|weg|plein|kade|gracht|dijk|dreef|singel|steenweg|baan|hof|park|lei"
 )
+_DUTCH: Final = re.compile(rf"\b[A-Z][^\n,;:|\d]{{0,30}}?(?:{_DUTCH_ENDS})\s{_NUMBER}")
 _POLISH: Final = re.compile(
     r"\b(?:ul\.|al\.|pl\.|os\.|aleja|plac)\s?[^\n,;:|]{2,40}?\d{1,4}\w?(?:/\d{1,4})?", re.I
 )
@@ -147,9 +150,11 @@ _PORTUGUESE: Final = re.compile(
     r"\b(?:rua|avenida|av\.|praça|largo|travessa|estrada|r\.)\s[^\n;:|\d]{2,40},?\s?(?:n[ºo°]?\.?\s?)?\d{0,4}",
     re.I,
 )
-_NORDIC: Final = re.compile(
-    rf"\b[A-ZÅÄÖÆØ][^\n,;:|\d]{{0,30}}?(?:gatan|vägen|gata|väg|gränd|torget|plan|vej|gade|allé|plads|vei|veien)\s{_NUMBER}"
-)
+_NORDIC_ENDS: Final = "gatan|vägen|gata|väg|gränd|torget|plan|vej|gade|allé|plads|vei|veien"
+_NORDIC: Final = re.compile(rf"\b[A-ZÅÄÖÆØ][^\n,;:|\d]{{0,30}}?(?:{_NORDIC_ENDS})\s{_NUMBER}")
+NUMBERED: Final = re.compile(rf"(?:{_GERMAN_ENDS}|{_DUTCH_ENDS}|{_NORDIC_ENDS})\s{{0,2}}\d")
+"""Without this none of the patterns that begin with a name and end with a number can match."""
+NEED_NUMBER: Final = frozenset((_GERMAN, _DUTCH, _NORDIC))
 
 STREETS: Final = {
     "US": _ENGLISH, "CA": _ENGLISH, "AU": _ENGLISH, "GB": _BRITISH, "DE": _GERMAN, "AT": _GERMAN,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from .address_patterns import CLOSINGS, DIGITS, LETTERED, STREETS, Closing
+from .address_patterns import CLOSINGS, DIGITS, LETTERED, NEED_NUMBER, NUMBERED, STREETS, Closing
 from .models import JsonObject, PostalAddress, squeeze
 from .region import region_code
 
@@ -132,8 +132,15 @@ def _completed(
 def _street(closing: Closing, before: str, hint: str | None) -> tuple[str | None, str]:
     """Find the last street before a closing line, and the country whose form it has."""
     best: tuple[int, str, str] | None = None
+    is_numbered: bool | None = None
     for country in closing.countries:
-        for found in STREETS[country].finditer(before):
+        pattern = STREETS[country]
+        if pattern in NEED_NUMBER:
+            if is_numbered is None:
+                is_numbered = NUMBERED.search(before) is not None
+            if not is_numbered:
+                continue
+        for found in pattern.finditer(before):
             rest = before[found.end() :]
             is_near = rest.count("\n") <= 5
             if is_near and (best is None or found.start() > best[0] or country == hint):

@@ -51,6 +51,7 @@ class Document:
     main_text: str = ""
     full_text: str = ""
     seen_urls: dict[str, int] = field(default_factory=dict)
+    seen_hrefs: dict[str, int] = field(default_factory=dict)
     budget_chars: int = _MAX_NODE_CHARS
 
 
@@ -147,23 +148,27 @@ def _read_image(document: Document, attributes: dict[str, str | None]) -> None:
 def _read_link(document: Document, node: LexborNode) -> None:
     attributes = node.attributes
     href = (attributes.get("href") or "").strip()
-    start = href[:12].lower()
-    if start.startswith("mailto:"):
-        _keep(document.mailto, href[7:2_000])
-    elif start.startswith(("tel:", "callto:", "fax:")):
-        if len(document.tel) < _MAX_CONTACT_LINKS:
-            document.tel.append((href[:100], _node_text(document, node, 100)))
-    elif "/cdn-cgi/l/email-protection#" in href:
-        _keep(document.protected_emails, href.partition("#")[2][:400])
-    elif not start.startswith(("javascript:", "data:", "#")):
-        _keep_link(document, node, attributes, href)
+    known = document.seen_hrefs.get(href)
+    if not href or (known is not None and document.links[known].text):
+        return
+    scheme = href[:12].partition(":")[0].lower() if ":" in href[:12] else ""
+    match scheme:
+        case "mailto":
+            _keep(document.mailto, href[7:2_000])
+        case "tel" | "callto" | "fax":
+            if len(document.tel) < _MAX_CONTACT_LINKS:
+                document.tel.append((href[:100], _node_text(document, node, 100)))
+        case "javascript" | "data":
+            return
+        case _ if "/cdn-cgi/l/email-protection#" in href:
+            _keep(document.protected_emails, href.partition("#")[2][:400])
+        case _ if href[0] != "#" and len(document.links) < MAX_LINKS:
+            _keep_link(document, node, attributes, href)
 
 
 def _keep_link(
     document: Document, node: LexborNode, attributes: dict[str, str | None], href: str
 ) -> None:
-    if len(document.links) >= MAX_LINKS:
-        return
     url = absolute(document.base, href)
     if url is None:
         return
@@ -176,7 +181,7 @@ def _keep_link(
         if not text and (image := node.css_first("img[alt]")) is not None:
             text = squeeze(image.attributes.get("alt") or "", 200)
     if known is None:
-        document.seen_urls[url] = len(document.links)
+        document.seen_urls[url] = document.seen_hrefs[href] = len(document.links)
         document.links.append(Link(url, text))
     elif text:
         # A logo or an icon has the words of a later link to the same page.

@@ -115,11 +115,11 @@ def _place(tag: str, mark: str) -> Place:
     if tag in BESIDE_TAGS:
         return Place.BESIDE
     words = words_of(mark)
-    if BODY.search(words):
+    if not BODY.isdisjoint(words):
         return Place.BODY
-    if BESIDE.search(words):
+    if not BESIDE.isdisjoint(words):
         return Place.BESIDE
-    if tag in MAYBE_BESIDE_TAGS or MAYBE_BESIDE.search(words):
+    if tag in MAYBE_BESIDE_TAGS or not MAYBE_BESIDE.isdisjoint(words):
         return Place.MAYBE_BESIDE
     return Place.BODY if tag in BODY_TAGS else Place.UNKNOWN
 

@@ -1,32 +1,41 @@
 """Data: words by which pages name their parts, and lines that belong to no text.
 
 Judged are whole words of a mark (class, id, role and item property of an element), as many sites
-use them; none is of a single site.
+use them; none is of a single site. A hyphen in them stands for any joint or none.
 """
 
 import re
 from typing import Final
 
 
-def _any_of(words: str) -> re.Pattern[str]:
-    """Match any of the words as a whole; a hyphen in one may be missing, or an underscore."""
-    listed = "|".join(sorted(words.replace("-", "[-_]?").split(), key=len, reverse=True))
-    return re.compile(rf"(?<![a-z])(?:{listed})(?![a-z])")
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.replace("-", "").split())
 
 
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_NOT_LETTERS: Final = re.compile(r"[^a-z]+")
 
 
-def words_of(mark: str) -> str:
-    """Return a mark as the patterns here read it: lower case, capitals inside told apart.
+def words_of(mark: str) -> set[str]:
+    """Return the words of a mark in lower case, and two or three that are joined in it as one.
 
-    >>> words_of("relatedLinks Main-Nav")
-    'related-links main-nav'
+    >>> sorted(words_of("relatedLinks main"))
+    ['links', 'main', 'related', 'relatedlinks']
     """
-    return _CAMEL.sub("-", mark).lower()
+    found: set[str] = set()
+    for name in _CAMEL.sub("-", mark).lower().split():
+        parts = _NOT_LETTERS.split(name)
+        found.update(parts)
+        for start in range(len(parts) - 1):
+            two = parts[start] + parts[start + 1]
+            found.add(two)
+            if start + 2 < len(parts):
+                found.add(two + parts[start + 2])
+    found.discard("")
+    return found
 
 
-BODY: Final = _any_of(
+BODY: Final = _set_of(
     """
     article-body article-content article-text article-copy article-main story-body story-content
     story-text post-body post-content post-text post-entry entry-body entry-content entry-text
@@ -36,7 +45,7 @@ BODY: Final = _any_of(
 )
 """Marks of elements that hold the text of an article."""
 
-BESIDE: Final = _any_of(
+BESIDE: Final = _set_of(
     """
     nav navigation navbar navbox menu breadcrumb breadcrumbs side-bar foot footer masthead
     share sharing sharethis social socials social-media addthis addtoany
@@ -53,7 +62,7 @@ BESIDE: Final = _any_of(
 )
 """Marks of what stands beside the text."""
 
-MAYBE_BESIDE: Final = _any_of(
+MAYBE_BESIDE: Final = _set_of(
     """
     follow discussion read-more tag tags tag-list keywords categories topics filed-under
     byline author authors author-info author-bio author-box author-name author-card author-meta
