@@ -34,6 +34,8 @@ class Extracted:
         size_bytes: Of the body, unpacked.
         robots: What its robots meta tags say, by comma.
         language: ISO code, where it is known.
+        canonical: The address that it gives itself.
+        text_key: What is the same for the same main text; see `core/site_forms`.
         page_json: The page in its JSON form, without its links.
     """
 
@@ -43,6 +45,8 @@ class Extracted:
     size_bytes: int
     robots: str | None
     language: str | None
+    canonical: str | None
+    text_key: str | None
     page_json: bytes
 
     @property

@@ -21,6 +21,7 @@ from resources.adapters.bodies import digest_of
 from resources.adapters.inflate import BrokenEncodingError, TooLargeError, inflate
 from resources.core.errors import FailureKind
 from resources.core.extract import choose_pages, extract_page, to_json
+from resources.core.site_forms import text_key
 
 LENGTH = struct.Struct(">I")
 # The number of links is what makes a page's result large, and only choosing pages needs them.
@@ -52,6 +53,8 @@ def answer(head: Mapping[str, Any], sent: bytes) -> tuple[bytes, bytes]:
         "size_bytes": len(body),
         "robots": page.robots,
         "language": page.language,
+        "canonical": page.canonical,
+        "text_key": text_key(page.text),
     }
     kept = to_json(page)
     for name in _NOT_KEPT:

@@ -23,6 +23,8 @@ from resources.adapters.ledger.pages import PageRow
 from resources.adapters.page_keeper import Fetched, PageKeeper
 from resources.adapters.robots import Robots
 from resources.adapters.sitemaps import Sitemaps
+from resources.adapters.suffix_list import bundled_rules
+from resources.adapters.time_limits import never_connected
 from resources.core.config import FetchSettings
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.extract import PageChoice, fill_up, guesses
@@ -30,6 +32,7 @@ from resources.core.extract.page_choice import GUESSED
 from resources.core.models import DomainTask, Phase, Settled, State
 from resources.core.ports import Clock
 from resources.core.robots_directives import Directives, directives_of
+from resources.core.site_forms import HomeForms, PageMarks, are_new, is_guest, moved_to
 
 CODE_VERSION = "1"
 HOME = "home"
@@ -38,14 +41,7 @@ SITEMAP = "sitemap"
 SITEMAPS_SHARE = 0.3
 # The home page settles a site; slow other pages must not use up the domain's time and undo that.
 OTHERS_SHARE = 0.8
-_TRY_NEXT_FORM = {
-    FailureKind.CONNECT,
-    FailureKind.TLS,
-    FailureKind.TLS_CERTIFICATE,
-    FailureKind.NO_SUCH_HOST,
-}
 _NOINDEX = "the site asks that what it says is not kept: noindex"
-_NOT_TRIED = {FailureKind.BREAKER_OPEN, FailureKind.LIMITER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +95,7 @@ class SiteVisit:
         pages, failed = await self._others(task, home, choices, known, others_until)
         failed = sorted([*lost, *failed], key=lambda item: item["url"])
         result = _result(home, pages, failed)
+        result["moved_to"] = moved_to(task.domain, home.row.final_url, bundled_rules())
         return Settled(State.SUCCEEDED, payload=orjson.dumps(result, option=orjson.OPT_SORT_KEYS))
 
     async def close(self) -> None:
@@ -106,19 +103,13 @@ class SiteVisit:
 
     async def _home(self, task: DomainTask, known: Mapping[str, PageRow]) -> _Visited:
         """The home page, in the first of its forms that answers."""
-        first_error: CallError | None = None
-        for url in _home_urls(task.domain):
+        forms = HomeForms(task.domain)
+        for url in forms:
             try:
                 return await self._page(task, url, HOME, known)
             except CallError as error:
-                kind = error.failure.kind
-                if first_error is not None and kind in _NOT_TRIED:
-                    continue  # the host was paused after an earlier form, whose failure counts
-                first_error = first_error or error
-                if kind not in _TRY_NEXT_FORM:
-                    raise
-        assert first_error is not None
-        raise first_error
+                forms.failed(error, is_unreached=never_connected(error))
+        raise forms.failure
 
     async def _choices(
         self, task: DomainTask, home: _Visited, until: float
@@ -127,6 +118,9 @@ class SiteVisit:
 
         Returns: pages, and sitemaps that could not be had.
         """
+        moved = moved_to(task.domain, home.row.final_url, bundled_rules())
+        if is_guest(moved, home.row.final_url):
+            return (), []
         limit = self._settings.pages_per_site - 1
         links = home.page.choices if home.said.is_followed else []
         chosen = tuple(PageChoice(**choice) for choice in links)
@@ -268,10 +262,6 @@ def _lines(robots_tag: str | None) -> Sequence[str]:
     return (robots_tag or "").split("\n")
 
 
-def _home_urls(domain: str) -> Sequence[str]:
-    return (f"https://{domain}/", f"http://{domain}/", f"https://www.{domain}/")
-
-
 def _site_of(domain: str, final_url: str) -> str:
     """The host that a site's pages lie on or below; another one when the site has moved."""
     host = urlsplit(final_url).hostname or domain
@@ -311,14 +301,15 @@ def _without(state: State, kind: FailureKind, reason: str) -> Settled:
 
 
 def _without_copies(home: _Visited, visited: Sequence[_Visited]) -> list[_Visited]:
-    """Pages with other content than those before them: many sites answer all paths alike."""
-    seen = {home.row.body_hash}
-    kept = []
-    for one in visited:
-        if one.row.body_hash not in seen and one.page.is_html:
-            seen.add(one.row.body_hash)
-            kept.append(one)
-    return kept
+    """Pages that are no copies of those before them: many sites answer all paths alike."""
+    pages = [one for one in visited if one.page.is_html]
+    new = are_new(_marks(home), [_marks(one) for one in pages])
+    return [one for one, is_new in zip(pages, new, strict=True) if is_new]
+
+
+def _marks(visited: _Visited) -> PageMarks:
+    row, page = visited.row, visited.page
+    return PageMarks(row.final_url, row.body_hash, page.canonical, page.text_key)
 
 
 def _result(

@@ -39,6 +39,11 @@ def which_limit(error: BaseException, settings: FetchSettings) -> str | None:
     return None
 
 
+def never_connected(error: BaseException) -> bool:
+    """Whether a call ended because no connection came about in time."""
+    return any(isinstance(link, aiohttp.ConnectionTimeoutError) for link in _with_causes(error))
+
+
 def _sentence(limit_s: float, what: str, name: str) -> str:
     return f"the limit of {limit_s:g} s {what} was reached ({name})"
 

@@ -211,6 +211,33 @@ def test_a_page_that_robots_forbid_is_left_out_and_said_so(tmp_path: Path) -> No
     assert len(content["pages"]) == 3
 
 
+# -- where the site is ------------------------------------------------------------------------
+
+
+def test_a_site_that_moved_to_another_domain_is_recorded_as_moved(tmp_path: Path) -> None:
+    there = {f"new.example{path}": step for path, step in SITE.items()}
+    script = {**there, "/robots.txt": NO_ROBOTS, "acme.example/": redirect("https://new.example/")}
+    content = _content(_attempt(tmp_path, script))
+    assert (content["site"], content["moved_to"]) == ("https://new.example/", "new.example")
+    assert len(content["pages"]) == 4
+
+
+def test_a_site_that_has_not_moved_says_so(tmp_path: Path) -> None:
+    assert _content(_attempt(tmp_path, SITE))["moved_to"] is None
+
+
+def test_of_a_site_that_became_a_page_of_another_only_that_page_is_taken(tmp_path: Path) -> None:
+    script = {
+        "/robots.txt": NO_ROBOTS,
+        "acme.example/": redirect("https://social.example/acme-tools"),
+        "social.example/acme-tools": reply(HOME),
+        "*": _page("Others"),
+    }
+    content = _content(_attempt(tmp_path, script))
+    assert content["moved_to"] == "social.example"
+    assert len(content["pages"]) == 1
+
+
 # -- which pages ------------------------------------------------------------------------------
 
 BARE = reply(b"<html lang=en><title>Acme</title><body>Acme. <a href=/pricing>Prices</a></body>")
