@@ -251,6 +251,15 @@ def shingles(text: str, size: int = 4) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + size]) for i in range(max(1, len(words) - size + 1))}
 
 
+def score(wanted_text: str, found_text: str) -> tuple[float, float, float]:
+    """Return precision, recall and F1 of a text by its four-word shingles."""
+    wanted, found = shingles(wanted_text), shingles(found_text)
+    common = len(wanted & found)
+    precision, recall = common / len(found), common / len(wanted)
+    total = precision + recall
+    return precision, recall, 2 * precision * recall / total if total else 0.0
+
+
 def measure_articles(data: Path, half: str) -> list[str]:
     """Measure main text on articles: four-word shingles, macro average."""
     everything = json.loads((data / "articles" / "ground-truth.json").read_text())
@@ -262,13 +271,7 @@ def measure_articles(data: Path, half: str) -> list[str]:
     start = time.process_time()
     pages = {key: extract_page(body, truth[key]["url"]) for key, body in bodies.items()}
     cost_ms = (time.process_time() - start) * 1_000 / len(bodies)
-    scores: list[tuple[float, float, float]] = []
-    for key, page in pages.items():
-        wanted, found = shingles(truth[key]["articleBody"]), shingles(page.text)
-        common = len(wanted & found)
-        precision, recall = common / len(found), common / len(wanted)
-        total = precision + recall
-        scores.append((precision, recall, 2 * precision * recall / total if total else 0.0))
+    scores = [score(truth[key]["articleBody"], page.text) for key, page in pages.items()]
     precision, recall, f1 = (_mean(column) for column in zip(*scores, strict=True))
     size = sum(map(len, bodies.values())) / len(bodies) / 1_000
     return [

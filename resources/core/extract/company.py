@@ -218,7 +218,10 @@ def _host_in_text(label: str, text: str) -> list[str]:
     if letters not in lowered:
         return []
     spellings = Counter(
-        spelled for line in text.split("\n") for spelled in _spelled(letters, line.split())
+        spelled
+        for line, squeezed in zip(text.split("\n"), lowered.split("\n"), strict=True)
+        if letters in squeezed
+        for spelled in _spelled(letters, line.split())
     )
     proper = {each: n for each, n in spellings.items() if each[0].isupper()}
     return [max(proper, key=lambda each: (" " in each, proper[each]))] if proper else []

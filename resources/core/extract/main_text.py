@@ -114,14 +114,24 @@ def _place(tag: str, mark: str) -> Place:
         return Place.UNKNOWN
     if tag in BESIDE_TAGS:
         return Place.BESIDE
-    words = words_of(mark)
+    places = {_place_of_name(name) for name in mark.split()}
+    if Place.BODY in places:
+        return Place.BODY
+    if Place.BESIDE in places:
+        return Place.BESIDE
+    if tag in MAYBE_BESIDE_TAGS or Place.MAYBE_BESIDE in places:
+        return Place.MAYBE_BESIDE
+    return Place.BODY if tag in BODY_TAGS else Place.UNKNOWN
+
+
+@lru_cache(maxsize=16_384)
+def _place_of_name(name: str) -> Place:
+    words = words_of(name)
     if not BODY.isdisjoint(words):
         return Place.BODY
     if not BESIDE.isdisjoint(words):
         return Place.BESIDE
-    if tag in MAYBE_BESIDE_TAGS or not MAYBE_BESIDE.isdisjoint(words):
-        return Place.MAYBE_BESIDE
-    return Place.BODY if tag in BODY_TAGS else Place.UNKNOWN
+    return Place.UNKNOWN if MAYBE_BESIDE.isdisjoint(words) else Place.MAYBE_BESIDE
 
 
 def _beside(places: Sequence[Place], parents: Sequence[int], inside: Sequence[float]) -> list[bool]:

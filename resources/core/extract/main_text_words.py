@@ -16,23 +16,16 @@ _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NOT_LETTERS: Final = re.compile(r"[^a-z]+")
 
 
-def words_of(mark: str) -> set[str]:
-    """Return the words of a mark in lower case, and two or three that are joined in it as one.
+def words_of(name: str) -> set[str]:
+    """Return the words of one name in lower case, and two or three that stand together as one.
 
-    >>> sorted(words_of("relatedLinks main"))
-    ['links', 'main', 'related', 'relatedlinks']
+    >>> sorted(words_of("relatedLinks"))
+    ['links', 'related', 'relatedlinks']
     """
-    found: set[str] = set()
-    for name in _CAMEL.sub("-", mark).lower().split():
-        parts = _NOT_LETTERS.split(name)
-        found.update(parts)
-        for start in range(len(parts) - 1):
-            two = parts[start] + parts[start + 1]
-            found.add(two)
-            if start + 2 < len(parts):
-                found.add(two + parts[start + 2])
-    found.discard("")
-    return found
+    parts = [part for part in _NOT_LETTERS.split(_CAMEL.sub("-", name).lower()) if part]
+    return {
+        "".join(parts[start : start + count]) for start in range(len(parts)) for count in (1, 2, 3)
+    }
 
 
 BODY: Final = _set_of(
