@@ -101,7 +101,16 @@ async def phase_events(
                 ExtractionPool(size, settings.fetch.max_body_bytes)
             )
             keeper = PageKeeper(ledger.pages, commits, bodies, BodyReader(parts.store.root))
-            work = SiteVisit(fetcher, robots, pool, ledger, keeper, clock, settings.fetch)
+            work = SiteVisit(
+                fetcher,
+                robots,
+                pool,
+                ledger,
+                keeper,
+                clock,
+                settings.fetch,
+                settings.refresh_after,
+            )
         else:
             client = guarded_client(settings.fetch, session)
             # The limit is that of the invocation that began it, whoever goes on with its work.

@@ -75,6 +75,26 @@ class Response:
             raise _failure(FailureKind.TOO_LARGE, str(error), self.url) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What a page said about itself when it was fetched, to be asked whether it has changed.
+
+    Args:
+        url: Where it was found, after redirects; other URLs are asked without them.
+        etag: As it was given.
+        last_modified: As it was given.
+    """
+
+    url: str
+    etag: str | None
+    last_modified: str | None
+
+    def headers(self) -> dict[str, str]:
+        """The headers of a conditional request."""
+        given = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in given.items() if value}
+
+
 class RedirectsError(CallError):
     """Redirects lead in a circle, or there are too many of them."""
 
@@ -113,6 +133,7 @@ class Fetcher:
         *,
         may_ask: MayAsk | None = None,
         cut_at: int | None = None,
+        validators: Validators | None = None,
     ) -> Response:
         """GET a URL, following redirects.
 
@@ -121,6 +142,8 @@ class Fetcher:
                 included; raises where it must not be, and returns the host's crawl-delay.
             cut_at: Take only so many bytes, as sent, of a longer body, instead of refusing it.
 
+            validators: Ask for the page only if it has changed; status 304 says that it has not.
+
         Returns: any answer below 500 other than 408, 425 and 429; the caller judges its status.
         Raises:
             CallError: with the failure's kind.
@@ -128,7 +151,9 @@ class Fetcher:
         seen = {url}
         here = url
         for redirects in range(self._settings.max_redirects + 1):
-            response = await self._hop(here, may_ask, cut_at, is_redirected=redirects > 0)
+            response = await self._hop(
+                here, may_ask, cut_at, validators, is_redirected=redirects > 0
+            )
             target = response.headers.get("location")
             if response.status not in _REDIRECTS or target is None:
                 return response
@@ -140,20 +165,29 @@ class Fetcher:
         raise RedirectsError(_malformed(f"more than {limit} redirects", url))
 
     async def _hop(
-        self, url: str, may_ask: MayAsk | None, cut_at: int | None, *, is_redirected: bool
+        self,
+        url: str,
+        may_ask: MayAsk | None,
+        cut_at: int | None,
+        validators: Validators | None,
+        *,
+        is_redirected: bool,
     ) -> Response:
         """One request, with its retries."""
         wire = _web_address(url, self._settings.ports)
         crawl_delay_s = await may_ask(url) if may_ask is not None else 0.0
         # Given up for the delay that its own first request began, a page would never be had.
         patience_s = max(PATIENCE_S, crawl_delay_s) if is_redirected else PATIENCE_S
+        headers = HEADERS
+        if validators is not None and validators.url == url:
+            headers = HEADERS | validators.headers()
         endpoint = site_endpoint(wire.host or "", self._settings.connections_per_host)
 
         async def get() -> Response:
             async with self._gate.call(
                 endpoint, url=url, patience_s=patience_s, crawl_delay_s=crawl_delay_s
             ):
-                return await self._get(url, wire, cut_at)
+                return await self._get(url, wire, headers, cut_at)
 
         return await call_with_retries(
             get,
@@ -163,11 +197,13 @@ class Fetcher:
             sleep=self._sleep,
         )
 
-    async def _get(self, url: str, wire: URL, cut_at: int | None) -> Response:
+    async def _get(
+        self, url: str, wire: URL, asked: Mapping[str, str], cut_at: int | None
+    ) -> Response:
         if self._settings.connect_to:
             wire = wire.with_scheme("http")
         async with self._session.get(
-            wire, headers=HEADERS, allow_redirects=False, auto_decompress=False
+            wire, headers=asked, allow_redirects=False, auto_decompress=False
         ) as answer:
             headers = _headers(answer)
             _raise_for_status(answer.status, headers, url, self._clock.now())

@@ -49,11 +49,19 @@ class PageKeeper:
         """
         return await self._commits.commit_one_of(self._keep_many, fetched, is_progress=True)
 
+    async def keep_unchanged(self, row: PageRow) -> None:
+        """Keep that a page was asked for and is as it was."""
+        await self._commits.commit_one_of(self._save_many, row, is_progress=True)
+
     def sent(self, row: PageRow) -> tuple[bytes, str] | None:
         """The body of a kept page as it was sent, with its encoding; None when it is gone."""
         place = place_of(row)
         sent = None if place is None else self._reader.sent(place)
         return None if place is None or sent is None else (sent, place.encoding)
+
+    def _save_many(self, rows: Sequence[PageRow]) -> Sequence[None]:
+        self._pages.save_many(rows)
+        return [None] * len(rows)
 
     def _keep_many(self, pages: Sequence[Fetched]) -> Sequence[PageRow]:
         places = self._bodies.append([(page.sent, page.encoding) for page in pages])

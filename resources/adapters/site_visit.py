@@ -8,7 +8,7 @@ design.md, "When is a domain done?": when its home page is settled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from resources.adapters.earlier_visit import HOME, EarlierVisit, earlier_visit
 from resources.adapters.extraction_pool import Extracted, ExtractionPool, Wanted
-from resources.adapters.fetcher import ROBOTS_TAG, Fetcher
+from resources.adapters.fetcher import ROBOTS_TAG, Fetcher, Response, Validators
 from resources.adapters.ledger import Ledger
 from resources.adapters.ledger.pages import PageRow
 from resources.adapters.page_keeper import Fetched, PageKeeper
@@ -35,7 +36,6 @@ from resources.core.robots_directives import Directives, directives_of
 from resources.core.site_forms import HomeForms, PageMarks, are_new, is_guest, moved_to
 
 CODE_VERSION = "1"
-HOME = "home"
 SITEMAP = "sitemap"
 # A slow sitemap must leave time for the pages that it is about.
 SITEMAPS_SHARE = 0.3
@@ -49,10 +49,15 @@ class _Visited:
     row: PageRow
     page: Extracted
     said: Directives
+    is_as_before: bool
 
 
 class SiteVisit:
-    """Scrapes one site per attempt. One instance serves all domains of a run."""
+    """Scrapes one site per attempt. One instance serves all domains of a run.
+
+    Args:
+        fresh_s: Seconds for which a fetched page need not be asked for again.
+    """
 
     phase = Phase.PAGE_SCRAPING
 
@@ -65,6 +70,7 @@ class SiteVisit:
         keeper: PageKeeper,
         clock: Clock,
         settings: FetchSettings,
+        fresh_s: float,
     ) -> None:
         self._fetcher = fetcher
         self._robots = robots
@@ -75,11 +81,12 @@ class SiteVisit:
         self._clock = clock
         self._settings = settings
         self._domain_timeout_s = settings.domain_timeout
+        self._fresh_s = fresh_s
         self.concurrency = settings.concurrency
 
     async def attempt(self, task: DomainTask) -> Settled | Failure:
         """Visit the site once."""
-        known = self._ledger.pages.of_domain(task.domain, task.last_settled_at)
+        known = self._earlier(task)
         others_until = asyncio.get_running_loop().time() + OTHERS_SHARE * self._domain_timeout_s
         try:
             home = await self._home(task, known)
@@ -89,7 +96,7 @@ class SiteVisit:
         if refusal is not None:
             return refusal
         try:
-            choices, lost = await self._choices(task, home, others_until)
+            choices, lost = await self._choices(task, home, known, others_until)
         except CallError as error:
             return error.failure
         pages, failed = await self._others(task, home, choices, known, others_until)
@@ -101,9 +108,9 @@ class SiteVisit:
     async def close(self) -> None:
         """Nothing to wait for: a page that is not here yet costs nothing to fetch again."""
 
-    async def _home(self, task: DomainTask, known: Mapping[str, PageRow]) -> _Visited:
+    async def _home(self, task: DomainTask, known: EarlierVisit) -> _Visited:
         """The home page, in the first of its forms that answers."""
-        forms = HomeForms(task.domain)
+        forms = HomeForms(task.domain, known.home_url())
         for url in forms:
             try:
                 return await self._page(task, url, HOME, known)
@@ -112,9 +119,10 @@ class SiteVisit:
         raise forms.failure
 
     async def _choices(
-        self, task: DomainTask, home: _Visited, until: float
+        self, task: DomainTask, home: _Visited, known: EarlierVisit, until: float
     ) -> tuple[Sequence[PageChoice], list[dict[str, Any]]]:
-        """Which pages to visit: those that links lead to, then those of the sitemap, then guesses.
+        """Which pages to visit: those that links lead to, then those of the sitemap, then guesses;
+        where the home page is as it was, those that were visited before.
 
         Returns: pages, and sitemaps that could not be had.
         """
@@ -122,6 +130,10 @@ class SiteVisit:
         if is_guest(moved, home.row.final_url):
             return (), []
         limit = self._settings.pages_per_site - 1
+        if home.is_as_before and home.said.is_followed:
+            is_asked = not known.is_of_before(home.row)
+            if before := known.choices(with_lost=is_asked):
+                return before[:limit], []
         links = home.page.choices if home.said.is_followed else []
         chosen = tuple(PageChoice(**choice) for choice in links)
         if len(chosen) >= limit:
@@ -148,7 +160,7 @@ class SiteVisit:
         task: DomainTask,
         home: _Visited,
         choices: Sequence[PageChoice],
-        known: Mapping[str, PageRow],
+        known: EarlierVisit,
         until: float,
     ) -> tuple[list[_Visited], list[dict[str, Any]]]:
         room = asyncio.Semaphore(self._settings.connections_per_host)
@@ -191,17 +203,32 @@ class SiteVisit:
         visited = [v for v in had if _why_left_out(v) is None]
         return _without_copies(home, visited), failed
 
-    async def _page(
-        self, task: DomainTask, url: str, role: str, known: Mapping[str, PageRow]
-    ) -> _Visited:
-        row = known.get(url)
+    async def _page(self, task: DomainTask, url: str, role: str, known: EarlierVisit) -> _Visited:
+        row = known.fetched(url)
         if row is not None and (page := await self._kept(task, row)) is not None:
-            return _visited(row, page)
-        response = await self._fetcher.fetch(url, may_ask=self._may_ask)
+            return _visited(row, page, is_as_before=known.is_of_before(row))
+        old = known.asked_before(url)
+        response = await self._fetcher.fetch(
+            url, may_ask=self._may_ask, validators=_validators(old) if old is not None else None
+        )
+        if old is not None and response.status == HTTPStatus.NOT_MODIFIED:
+            page = known.page_of(old) or await self._kept(task, old)
+            if page is not None:
+                row = replace(old, role=role, fetched_at=self._clock.now())
+                await self._keeper.keep_unchanged(row)
+                return _visited(row, page, is_as_before=True)
+            response = await self._fetcher.fetch(url, may_ask=self._may_ask)
+        return await self._new(task, url, role, response, known.rows.get(url))
+
+    async def _new(
+        self, task: DomainTask, url: str, role: str, response: Response, old: PageRow | None
+    ) -> _Visited:
+        """A page that was fetched now."""
         robots_tag = response.headers.get(ROBOTS_TAG)
         is_indexed = directives_of(_lines(robots_tag)).is_indexed
         if not is_indexed and response.status < HTTPStatus.BAD_REQUEST:
             raise CallError(Failure(FailureKind.ROBOTS, f"{_NOINDEX} (X-Robots-Tag)", url))
+        now = self._clock.now()
         row = PageRow(
             domain=task.domain,
             url=url,
@@ -211,13 +238,31 @@ class SiteVisit:
             content_type=response.headers.get("content-type"),
             body_hash=None,
             size_bytes=0,
-            fetched_at=self._clock.now(),
+            fetched_at=now,
+            etag=response.headers.get("etag"),
+            last_modified=response.headers.get("last-modified"),
             robots_tag=robots_tag,
         )
         page = await self._extract(task, response.url, row, response.sent, response.encoding)
-        row = replace(row, body_hash=page.body_hash, size_bytes=page.size_bytes)
+        is_same = old is not None and old.body_hash == page.body_hash
+        row = replace(
+            row,
+            body_hash=page.body_hash,
+            size_bytes=page.size_bytes,
+            changed_at=old.changed_at if old is not None and is_same else now,
+        )
         row = await self._keeper.keep(Fetched(row, response.sent, response.encoding))
         return _visited(row, page)
+
+    def _earlier(self, task: DomainTask) -> EarlierVisit:
+        result = self._ledger.work.result(self.phase, task.domain) if task.last_settled_at else None
+        return earlier_visit(
+            task,
+            self._ledger.pages.of_domain(task.domain),
+            result.payload if result is not None else None,
+            self._clock.now() - self._fresh_s,
+            is_same_code=result is not None and result.code_version == CODE_VERSION,
+        )
 
     async def _kept(self, task: DomainTask, row: PageRow) -> Extracted | None:
         """A page that this visit has fetched before; None when its body is not what it was."""
@@ -254,8 +299,12 @@ class SiteVisit:
         )
 
 
-def _visited(row: PageRow, page: Extracted) -> _Visited:
-    return _Visited(row, page, directives_of(_lines(row.robots_tag), page.robots))
+def _visited(row: PageRow, page: Extracted, *, is_as_before: bool = False) -> _Visited:
+    return _Visited(row, page, directives_of(_lines(row.robots_tag), page.robots), is_as_before)
+
+
+def _validators(row: PageRow) -> Validators:
+    return Validators(row.final_url, row.etag, row.last_modified)
 
 
 def _lines(robots_tag: str | None) -> Sequence[str]:
@@ -325,6 +374,7 @@ def _result(
                 "fetched_at": visited.row.fetched_at,
                 "body_hash": visited.row.body_hash,
                 "size_bytes": visited.row.size_bytes,
+                "changed_at": visited.row.changed_at,
                 "page": orjson.Fragment(visited.page.page_json),
             }
             for visited in (home, *pages)

@@ -31,14 +31,18 @@ class HomeForms:
     """The forms of a home page's address, from the best one on, as long as one is worth a try.
 
     Iterate, and tell it what each form failed with; `failure` is what all of them together mean.
+
+    Args:
+        answered: The form that has answered before; it is the best one.
     """
 
-    def __init__(self, domain: str) -> None:
-        self._forms = [
+    def __init__(self, domain: str, answered: str | None = None) -> None:
+        forms = [
             (host, f"{scheme}://{host}/")
             for host in (domain, f"www.{domain}")
             for scheme in ("https", "http")
         ]
+        self._forms = sorted(forms, key=lambda form: form[1] != answered)
         self._errors: list[CallError] = []
         self._is_over = False
 

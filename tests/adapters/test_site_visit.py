@@ -16,21 +16,23 @@ import pytest
 
 from resources.adapters.bodies import FOLDER, BodyReader, BodyWriter
 from resources.adapters.connector import guarded_session
-from resources.adapters.extraction_pool import ExtractionPool
+from resources.adapters.extraction_pool import Extracted, ExtractionPool, Wanted
 from resources.adapters.fetcher import Fetcher
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.page_keeper import PageKeeper, place_of
 from resources.adapters.robots import Robots
-from resources.adapters.site_visit import SiteVisit
+from resources.adapters.site_visit import CODE_VERSION, SiteVisit
 from resources.core.breaker import BreakerPolicy
 from resources.core.config import FetchSettings
 from resources.core.errors import Failure, FailureKind
-from resources.core.models import CompanyQuery, DomainTask, Settled, State
+from resources.core.models import CompanyQuery, DomainTask, Phase, Settled, State
+from resources.core.rounds import RoundPolicy, after_attempt
 from tests.support.gates import NEVER_OPENS, gate_on
-from tests.support.ledgers import open_at, sqlite_url
-from tests.support.raw_server import RawServer, Step, hang, redirect, reply, reset, then
+from tests.support.ledgers import add_list, open_at, sqlite_url
+from tests.support.raw_server import RawServer, Request, Step, hang, redirect, reply, reset, then
 from tests.support.time import NOW, ManualClock, ManualSleep, until
 
+FRESH_S = 1000.0
 TASK = DomainTask(CompanyQuery("acme.example", country="DE"), "a-00001")
 HOME = b"""<html><head><title>Acme</title></head><body><h1>Acme GmbH</h1>
 <a href="/about">About us</a> <a href="/contact">Contact</a> <a href="/imprint">Imprint</a>
@@ -52,6 +54,16 @@ SITE: dict[str, Step | Sequence[Step]] = {
 }
 
 
+class _CountingPool(ExtractionPool):
+    """A pool that tells how many pages it was given."""
+
+    extractions = 0
+
+    async def extract(self, wanted: Wanted) -> Extracted:
+        self.extractions += 1
+        return await super().extract(wanted)
+
+
 class _Visits:
     """What visits need, on one server and one home folder."""
 
@@ -67,7 +79,12 @@ class _Visits:
         self.keeper = PageKeeper(self.ledger.pages, self.commits, bodies, reader)
         self.clock = ManualClock()
         self._stack = stack
-        self._pool: ExtractionPool | None = None
+        self._pool: _CountingPool | None = None
+
+    @property
+    def extractions(self) -> int:
+        """Pages extracted so far."""
+        return self._pool.extractions if self._pool is not None else 0
 
     async def visit(self, policy: BreakerPolicy = NEVER_OPENS, **limits: Any) -> SiteVisit:
         """A phase's work, as a new run would have it."""
@@ -80,7 +97,7 @@ class _Visits:
         settings = FetchSettings(**{**values, **limits})
         if self._pool is None:
             self._pool = await self._stack.enter_async_context(
-                ExtractionPool(1, settings.max_body_bytes)
+                _CountingPool(1, settings.max_body_bytes)
             )
         session = await self._stack.enter_async_context(guarded_session(settings, "x"))
         sleep = ManualSleep(self.clock)
@@ -96,6 +113,7 @@ class _Visits:
             self.keeper,
             self.clock,
             settings,
+            FRESH_S,
         )
 
 
@@ -499,7 +517,7 @@ def test_a_domain_that_is_to_be_refreshed_is_fetched_anew(tmp_path: Path) -> Non
     async def play(visits: _Visits) -> None:
         visit = await visits.visit()
         await visit.attempt(TASK)
-        visits.clock.advance(1)
+        visits.clock.advance(FRESH_S + 1)
         await visit.attempt(replace(TASK, last_settled_at=NOW + 1))
         assert visits.server.paths["/"] == 2
 
@@ -527,3 +545,106 @@ def test_the_same_site_gives_the_same_result(tmp_path: Path) -> None:
         folder.mkdir()
         outcomes.append(_attempt(folder, SITE))
     assert outcomes[0] == outcomes[1]
+
+
+def _stamped(body: bytes, etag: str) -> Step:
+    """A page that says 304 to whoever has it already."""
+
+    async def play(request: Request, writer: asyncio.StreamWriter) -> None:
+        is_known = request.headers.get("if-none-match") == etag
+        status = "304 Not Modified" if is_known else "200 OK"
+        writer.write(reply(b"" if is_known else body, status, etag=etag))
+        await writer.drain()
+
+    return play
+
+
+def _titled(title: str) -> bytes:
+    return f"<html><title>{title}</title><body>{title} of Acme</body></html>".encode()
+
+
+STAMPED: dict[str, Step | Sequence[Step]] = {
+    "/robots.txt": NO_ROBOTS,
+    "/": _stamped(HOME, '"home-1"'),
+    "/about": [_stamped(_titled("About"), '"a1"'), _stamped(_titled("About, new"), '"a2"')],
+    "/contact": _stamped(_titled("Contact"), '"c"'),
+    "/imprint": _stamped(_titled("Imprint"), '"i"'),
+    "*": reply(b"", "404 Not Found"),
+}
+
+
+async def _settled_again(
+    visits: _Visits,
+    after_s: float,
+    *,
+    code_version: str = CODE_VERSION,
+    between: Callable[[], None] = lambda: None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Visit a site, write down what came of it, and visit it once more later."""
+    worker = visits.ledger.workers.begin(Phase.PAGE_SCRAPING, "run", visits.clock.now())
+    add_list(visits.ledger, "a", [TASK.domain])
+    (task,) = visits.ledger.work.claim(
+        worker, Phase.PAGE_SCRAPING, ["a-00001"], 1, visits.clock.now() + 1, visits.clock.now()
+    )
+    first = await (await visits.visit()).attempt(task)
+    change = after_attempt(task, first, visits.clock.now(), RoundPolicy(8, 60))
+    visits.ledger.work.settle(worker, Phase.PAGE_SCRAPING, change, code_version, visits.clock.now())
+    again = replace(task, last_settled_at=visits.clock.now())
+    visits.clock.advance(after_s)
+    between()
+    visits.server.requests.clear()
+    return _content(first), _content(await (await visits.visit()).attempt(again))
+
+
+def test_of_pages_that_have_not_changed_nothing_is_sent_or_extracted_again(tmp_path: Path) -> None:
+    async def play(visits: _Visits) -> None:
+        first, again = await _settled_again(visits, FRESH_S + 1)
+        asked = [request.target for request in visits.server.requests]
+        assert sorted(path for path in asked if path != "/robots.txt") == [
+            *("/", "/about", "/contact", "/imprint")
+        ]
+        titles = [page["page"]["title"] for page in again["pages"]]
+        assert titles == ["Acme", "About, new", "Contact", "Imprint"]
+        for before, after in zip(first["pages"], again["pages"], strict=True):
+            has_changed = after["asked_url"].endswith("/about")
+            assert after["fetched_at"] > before["fetched_at"]
+            assert (after["changed_at"] > before["changed_at"]) is has_changed
+            assert (after["page"] != before["page"]) is has_changed
+        assert visits.extractions == 5
+
+    _in(tmp_path, STAMPED, play)
+
+
+def test_newer_code_extracts_again_what_is_still_fresh_and_fetches_nothing(tmp_path: Path) -> None:
+    async def play(visits: _Visits) -> None:
+        first, again = await _settled_again(visits, FRESH_S - 1, code_version="0")
+        assert visits.server.requests == []
+        assert again == first
+        assert visits.extractions == 8
+
+    _in(tmp_path, STAMPED, play)
+
+
+def test_what_was_refused_before_is_asked_for_again(tmp_path: Path) -> None:
+    async def play(visits: _Visits) -> None:
+        script_first = await (await visits.visit()).attempt(TASK)
+        assert script_first.kind is FailureKind.HTTP_4XX
+        again = replace(TASK, last_settled_at=visits.clock.now())
+        visits.clock.advance(60)
+        assert _titles(_content(await (await visits.visit()).attempt(again)))[0] == "Acme"
+
+    _in(tmp_path, {**SITE, "/": [reply(b"no", "403 Forbidden"), reply(HOME)]}, play)
+
+
+def test_a_page_that_is_gone_from_the_store_is_sent_again(tmp_path: Path) -> None:
+    def lose() -> None:
+        for path in (tmp_path / "store" / FOLDER).iterdir():
+            path.unlink()
+
+    async def play(visits: _Visits) -> None:
+        after_s = FRESH_S + 1
+        _, again = await _settled_again(visits, after_s, code_version="0", between=lose)
+        assert _titles(again) == ["Acme", "About, new", "Contact", "Imprint"]
+        assert visits.server.paths["/"] == 2  # 304 first, then the whole page
+
+    _in(tmp_path, STAMPED, play)

@@ -34,7 +34,7 @@ UNSETTLED_VALUES = [state.value for state in UNSETTLED]
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """A domain's newest result in a phase, and its state today."""
+    """A domain's newest result in a phase, the code that made it, and its state today."""
 
     domain: str
     state: State
@@ -44,6 +44,7 @@ class StoredResult:
     settled_at: float | None
     not_before: float
     rounds: int
+    code_version: str | None = None
 
 
 class WorkQueries:
@@ -315,6 +316,7 @@ def _results_query(phase: Phase) -> Select[tuple[object, ...]]:
             work.c.settled_at,
             work.c.not_before,
             work.c.rounds,
+            work.c.code_version,
             results.c.payload,
         )
         .select_from(members)
@@ -365,6 +367,7 @@ def _stored(row: object) -> StoredResult:
         settled_at=values["settled_at"],
         not_before=values["not_before"],
         rounds=values["rounds"],
+        code_version=values["code_version"],
     )
 
 
