@@ -39,6 +39,11 @@ _US_STATES: Final = (
     "Pennsylvania|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|"
     "Washington|West Virginia|Wisconsin|Wyoming"
 )
+_US_SPOKEN: Final = (
+    "A[krz]|C[ao]|Ct|D[ce]|Fl|Ga|I[al]|K[sy]|M[dint]|N[chjmvy]|Pa|Ri|S[cd]|T[nx]|Ut|V[at]|W[aivy]|"
+    "Ariz|Calif|Colo|Conn|Fla|Ill|Ind|Mass|Mich|Minn|Penn|Tenn|Tex|Wash|Wis"
+)
+"""States as many people write them; those that are words (In, Or, Me, La, ...) are left out."""
 _CA_PROVINCES: Final = (
     "AB|BC|MB|NB|NL|NS|NT|NU|ON|PE|QC|SK|YT|Alberta|British Columbia|Manitoba|New Brunswick|"
     "Nova Scotia|Ontario|Quebec|Québec|Saskatchewan"
@@ -48,7 +53,9 @@ CLOSINGS: Final = (
     Closing(
         ("US",),
         re.compile(r"(?P<postcode>\d{5}(?:-\d{4})?)\b"),
-        re.compile(rf"{_TOWN}[,\s]{{1,3}}(?P<region>{_US_STATES})\.?,?\s{{1,3}}\Z", re.M),
+        re.compile(
+            rf"{_TOWN}[,\s]{{1,3}}(?P<region>{_US_STATES}|{_US_SPOKEN})\.?,?\s{{1,3}}\Z", re.M
+        ),
         needs_street=False,
     ),
     Closing(
@@ -99,14 +106,14 @@ CLOSINGS: Final = (
 
 _NUMBER: Final = r"\d{1,4}(?:\s?[-–/+]\s?\d{1,4})?(?:\s?[a-zA-Z]\b)?"
 _ENGLISH: Final = re.compile(
-    r"\b(?:\d{1,6}[A-Za-z]?(?:\s?[-–/&]\s?\d{1,6})?,?\s"
+    r"\b(?:\d{1,6}(?:-?[A-Za-z]\b)?(?:\s?[-–/&]\s?\d{1,6})?,?\s"
     r"(?:[^\n,\d|:;()]|\d{1,3}(?:st|nd|rd|th)\b|\d{1,3}(?=\s)){1,42}?\b"
     r"(?:Street|St|Avenue|Ave|Av|Road|Rd|Drive|Dr|Lane|Ln|Boulevard|Blvd|Court|Ct|Place|Pl|Way|"
     r"Square|Sq|Parkway|Pkwy|Highway|Hwy|Hwy\.?\s\d{1,4}|Circle|Cir|Terrace|Trail|Plaza|Crescent|"
     r"Cres|Close|Gardens|Grove|Hill|Row|Mews|Park|Parade|Pde|Quay|Wharf|Walk|Broadway|Pike|Loop|"
     r"Center|Centre|Route \d{1,4}|Rt\.? \d{1,4}|House|Expressway|Freeway|Fwy|Turnpike|Estate|Yard|"
     r"Green|Gate)\b"
-    r"(?:\.?\s(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\b)?\.?"
+    r"(?:\.?,?\s(?:[NS]\.?[EW]|[NSEW]|North|South|East|West)\b)?\.?"
     r"|P\.?\s?O\.?\s?Box\s\d{1,7})"
     r"(?:,?\s(?:Suite|Ste|Unit|Apt|Floor|Fl|Room|Rm|Building|Bldg|#)\.?\s?#?\s?[\w-]{1,8})?",
     re.I,
@@ -155,6 +162,13 @@ _NORDIC: Final = re.compile(rf"\b[A-ZÅÄÖÆØ][^\n,;:|\d]{{0,30}}?(?:{_NORDIC_
 NUMBERED: Final = re.compile(rf"(?:{_GERMAN_ENDS}|{_DUTCH_ENDS}|{_NORDIC_ENDS})\s{{0,2}}\d")
 """Without this none of the patterns that begin with a name and end with a number can match."""
 NEED_NUMBER: Final = frozenset((_GERMAN, _DUTCH, _NORDIC))
+
+PLAIN_STREET: Final = re.compile(
+    r"(?:^|[\n:|◊•·]\s{0,3})(?P<street>\d{1,5}(?:\s[NSEW]\.?|\s(?:North|South|East|West))?"
+    r"(?:\s[A-Z][\w.'-]{1,20}){1,3}"
+    r"(?:,?\s(?:Suite|Ste|Unit|Apt|Floor|Room|#)\.?\s?#?\s?[\w-]{1,8})?)[,\s]{0,3}\Z"
+)
+"""In North America a street may lack its kind: the line or part right before the town."""
 
 STREETS: Final = {
     "US": _ENGLISH, "CA": _ENGLISH, "AU": _ENGLISH, "GB": _BRITISH, "DE": _GERMAN, "AT": _GERMAN,

@@ -9,7 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from .address_patterns import CLOSINGS, DIGITS, LETTERED, NEED_NUMBER, NUMBERED, STREETS, Closing
+from .address_patterns import (
+    CLOSINGS,
+    DIGITS,
+    LETTERED,
+    NEED_NUMBER,
+    NUMBERED,
+    PLAIN_STREET,
+    STREETS,
+    Closing,
+)
 from .models import JsonObject, PostalAddress, squeeze
 from .region import region_code
 
@@ -109,14 +118,22 @@ def _completed(
     closing: Closing, found: re.Match[str], text: str, hint: str | None
 ) -> PostalAddress | None:
     groups = found.groupdict()
-    before = text[max(0, found.start() - _LOOK_BACK_CHARS) : found.start()]
+    lines = before = text[max(0, found.start() - _LOOK_BACK_CHARS) : found.start()]
     if closing.before is not None:
         town = closing.before.search(before, max(0, len(before) - _TOWN_CHARS))
         if town is None:
             return None
         groups |= town.groupdict()
-        before = before[: town.start("city")]
+        lines, before = before[: town.end("city")], before[: town.start("city")]
     street, country = _street(closing, before, hint)
+    if street is None and closing.before is not None:
+        # "493 Charles Street North Perth WA 6006": without a comma the town took the street in.
+        street, country = _street(closing, lines, hint)
+        if street is None and (plain := PLAIN_STREET.search(before)):
+            street = plain["street"]
+        elif street is not None:
+            rest = lines[lines.rfind(street) + len(street) :].strip(" ,.\n")
+            groups["city"] = rest or groups["city"]
     if street is None and (closing.needs_street or len(groups.get("city") or "") < 3):
         return None
     city = groups.get("city") or (_city_before(before, street) if street else None)

@@ -27,6 +27,10 @@ _PIECES: Final = (
     re.compile(r"(?<=\d)\s+(?=[+(])"),
     re.compile(r"\s+[-\u2010-\u2015]\s+|\s?/\s?"),
 )
+_VANITY: Final = re.compile(
+    r"(?P<area>8(?:00|33|44|55|66|77|88))\)?[-. ]{1,2}(?P<word>[A-Z\d](?:-?[A-Z\d]){6,10})\b"
+)
+_KEYS: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")
 _IN_BRACKETS: Final = re.compile(r"\(\+?([1-9]\d{0,2}[ -]\d{1,4})\)")
 """Country and area code in one pair of brackets, as in (41 21) 802 7000."""
 _TRUNK_ZERO: Final = re.compile(r"[(\[]\s?0\s?[)\]]")
@@ -46,6 +50,8 @@ def find_phones(
     found: dict[str, tuple[Phone, bool]] = {}
     for raw, kind, is_labelled in _numbers(text, tuple(regions)):
         _add(found, raw, kind, is_labelled, regions)
+    for raw, number in _vanity_numbers(text):
+        _add(found, raw, None, True, ("US",), number)
     for href, label in tel_links:
         scheme, _, number = href.partition(":")
         said = LABEL.search(label)
@@ -132,10 +138,12 @@ def _add(
     kind: PhoneKind | None,
     is_labelled: bool,
     regions: Sequence[str],
+    number: str = "",
 ) -> None:
+    """Add a number; `number` is what is dialled where `raw` is printed in letters."""
     raw = squeeze(raw, 60)
-    digits = re.sub(r"\D", "", raw)
-    parsed = parse_phone(raw, tuple(regions))
+    digits = re.sub(r"\D", "", number or raw)
+    parsed = parse_phone(number or raw, tuple(regions))
     # What does not fit any known country is only kept where no country is known at all.
     if parsed is None and (
         regions or not is_labelled or not 8 <= len(digits) <= 15 or _is_doubtful(raw)
@@ -150,6 +158,16 @@ def _add(
         chosen: PhoneKind = kind or ("mobile" if is_mobile else "phone")
         chosen = "mobile" if chosen == "phone" and is_mobile else chosen
         found[key] = (Phone(e164, known[0].raw if known else raw, chosen), kind is not None)
+
+
+def _vanity_numbers(text: str) -> Iterator[tuple[str, str]]:
+    """Yield (as printed, in digits) of free numbers in letters, as in 1-800-FLOWERS."""
+    for count, found in enumerate(_VANITY.finditer(text)):
+        if count >= _MAX_RUNS:
+            return
+        word = re.sub(r"\W", "", found["word"])[:7]
+        if sum(each.isalpha() for each in word) >= 3:
+            yield found.group(), f"({found['area']}) {word.translate(_KEYS)}"
 
 
 def _numbers(text: str, regions: tuple[str, ...]) -> Iterator[tuple[str, PhoneKind | None, bool]]:

@@ -3,6 +3,7 @@
 import pytest
 
 from resources.core.extract import extract_page
+from resources.core.extract.addresses import find_addresses
 from resources.core.extract.company import clean_name
 from resources.core.extract.emails import find_emails
 from resources.core.extract.imprint import find_legal_name
@@ -256,3 +257,24 @@ def test_one_letter_before_a_plus_names_the_kind():
 def test_comments_inside_strings_of_json_ld_stay_and_those_outside_go():
     text = '<!-- note --> {"a": "<!-- b -->", // c\n "d": 1, /* e */ // f\n }'
     assert parse_jsonld(text) == {"a": "<!-- b -->", "d": 1}
+
+
+def test_numbers_in_letters_are_dialled():
+    found = find_phones("Call 1-800-FLOWERS or (888) GET-HELP, 800 PEOPLE", [], ())
+    assert [each.e164 for each in found] == ["+18003569377", "+18884384357"]
+
+
+@pytest.mark.parametrize(
+    ("text", "street", "city"),
+    [
+        ("493 Charles Street North Perth WA 6006", "493 Charles Street North", "Perth"),
+        ("772 North Market Street Redding, CA 96003", "772 North Market Street", "Redding"),
+        ("Studio\n1723 North Halsted, Chicago Illinois 60614", "1723 North Halsted", "Chicago"),
+        ("Office: 720 Brazos, Suite 110, Austin, TX 78701", "720 Brazos, Suite 110", "Austin"),
+        ("20100 N. 51st Ave\nGlendale, Az. 85308", "20100 N. 51st Ave", "Glendale"),
+        ("535-B Main Street\nVacaville, CA 95688", "535-B Main Street", "Vacaville"),
+    ],
+)
+def test_streets_are_told_from_towns(text, street, city):
+    address = find_addresses([], text, None)[0]
+    assert (address.street, address.city) == (street, city)
