@@ -209,6 +209,8 @@ class CallGate:
             failure = explained.failure
             if _is_about_pace(failure):
                 await self.paces.slow_down(endpoint, failure)
+            elif failure.kind is FailureKind.HTTP_5XX:
+                self.paces.ease_off(endpoint)
             verdict = verdict_of(failure.kind)
             if permit.is_probe:
                 said = failure.message

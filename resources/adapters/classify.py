@@ -24,7 +24,7 @@ from isal import isal_zlib
 from sqlalchemy import exc as database_errors
 
 from resources.adapters.api_client import UnansweredError
-from resources.adapters.connector import BlockedAddressError
+from resources.adapters.resolving import BlockedAddressError
 from resources.adapters.wire_limits import WireLimitError
 from resources.core.errors import CallError, Failure, FailureKind, LeaseLost
 from resources.core.redaction import redact

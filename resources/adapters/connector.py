@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any
+from typing import Any, TypeGuard
 
 import aiohttp
 import isal.isal_zlib
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 
 from resources.adapters.api_client import ApiClient, Question, Reply, UnansweredError
 from resources.adapters.permit import require_permit
+from resources.adapters.resolving import (
+    BlockedAddressError,
+    GuardedResolver,
+    OneAddressResolver,
+)
 from resources.adapters.wire_limits import BoundedConnector, read_whole
 from resources.core.addresses import AddressPolicy
 from resources.core.config import FetchSettings
@@ -25,61 +30,6 @@ from resources.core.robots_rules import MAX_BYTES as ROBOTS_BYTES
 
 KEEPALIVE_S = 10.0
 DNS_CACHE_S = 300
-
-
-class BlockedAddressError(OSError):
-    """The address must not be connected to. An OSError, because that is what connectors expect."""
-
-
-class _OneAddressResolver(AbstractResolver):
-    """Resolves every name to the one address of `connect_to`."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._host = host
-        self._port = port
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,  # noqa: ARG002
-        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002
-    ) -> list[ResolveResult]:
-        is_v6 = ":" in self._host
-        return [
-            ResolveResult(
-                hostname=host,
-                host=self._host,
-                port=self._port,
-                family=socket.AF_INET6 if is_v6 else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-        ]
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-
-class _GuardedResolver(AbstractResolver):
-    """Leaves out addresses that must not be connected to, so that a name with a public and a
-    private address is fetched from the public one, and one with private ones only is refused."""
-
-    def __init__(self, inner: AbstractResolver, policy: AddressPolicy) -> None:
-        self._inner = inner
-        self._policy = policy
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        refusals = [self._policy.refusal(one["host"], one["port"]) for one in found]
-        allowed = [one for one, why in zip(found, refusals, strict=True) if why is None]
-        if found and not allowed:
-            raise BlockedAddressError(f"{host}: {refusals[0]}")
-        return allowed
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 def _split(connect_to: str) -> tuple[str, int]:
@@ -142,9 +92,9 @@ def guarded_session(
         return socket.socket(family=family, type=kind, proto=protocol)
 
     if settings.connect_to:
-        resolver = _OneAddressResolver(*_split(settings.connect_to))
+        resolver = OneAddressResolver(*_split(settings.connect_to))
     else:
-        resolver = _GuardedResolver(resolver or aiohttp.DefaultResolver(), policy)
+        resolver = GuardedResolver(resolver or aiohttp.DefaultResolver(), policy)
     connector = BoundedConnector(
         # Of a robots.txt the beginning is read, also where pages may be smaller than that.
         max(settings.max_body_bytes, ROBOTS_BYTES),
@@ -202,6 +152,21 @@ def guarded_client(settings: FetchSettings, session: aiohttp.ClientSession) -> A
             raise UnansweredError(asked) from error
 
     return ApiClient(send)
+
+
+async def address_of(
+    session: aiohttp.ClientSession, host: str, port: int, limit_s: float
+) -> str | None:
+    """The address that a host is reached at, to know which hosts share one. None where that is not
+    known, and with `connect_to`, where all share one and nobody minds."""
+    resolver = session.connector.resolver if _is_ours(session.connector) else None
+    if not isinstance(resolver, GuardedResolver):
+        return None
+    return await resolver.address_of(host, port, limit_s)
+
+
+def _is_ours(connector: aiohttp.BaseConnector | None) -> TypeGuard[BoundedConnector]:
+    return isinstance(connector, BoundedConnector)
 
 
 def user_agent(settings: FetchSettings, version: str) -> str:

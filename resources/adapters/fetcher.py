@@ -17,6 +17,7 @@ from yarl import URL
 
 from resources.adapters.call_gate import PATIENCE_S, CallGate
 from resources.adapters.calling import call_with_retries
+from resources.adapters.connector import address_of
 from resources.adapters.inflate import BrokenEncodingError, TooLargeError, inflate
 from resources.adapters.permit import site_endpoint
 from resources.core.config import FetchSettings
@@ -181,7 +182,9 @@ class Fetcher:
         headers = HEADERS
         if validators is not None and validators.url == url:
             headers = HEADERS | validators.headers()
-        endpoint = site_endpoint(wire.host or "", self._settings.connections_per_host)
+        host, limit_s = wire.raw_host or "", self._settings.connect_timeout
+        address = await address_of(self._session, host, wire.port or 0, limit_s)
+        endpoint = site_endpoint(wire.host or "", self._settings.connections_per_host, address)
 
         async def get() -> Response:
             async with self._gate.call(

@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from resources.adapters.ledger.commits import CommitQueue
 from resources.adapters.ledger.paces import SITE_LIMITS, Grant
-from resources.adapters.pacers import ProviderPacer, SitePacer
+from resources.adapters.pacers import AddressRooms, ProviderPacer, SitePacer
 from resources.adapters.permit import Endpoint
 from resources.core.errors import Failure
 from resources.core.pacing import LONGEST_PAUSE_S, PaceLimits
@@ -36,6 +36,7 @@ class PaceView:
         self._sleep = sleep
         self._providers: dict[str, ProviderPacer] = {}
         self._sites: OrderedDict[str, SitePacer] = OrderedDict()
+        self._rooms = AddressRooms(clock)
         self._waits: dict[str, float] = {}
 
     async def refresh(self) -> None:
@@ -64,6 +65,11 @@ class PaceView:
             return
         pacer = self._site_pacer(endpoint)
         await pacer.enter(until, crawl_delay_s)
+        try:
+            await self._rooms.enter(endpoint, until)
+        except BaseException:
+            pacer.leave(0.0, is_good=False)
+            raise
         if crawl_delay_s:
             next_at = self._clock.now() + crawl_delay_s
             try:
@@ -77,10 +83,17 @@ class PaceView:
         if endpoint.limits is not None:
             self._provider_pacer(endpoint, endpoint.limits).leave()
         else:
+            self._rooms.leave(endpoint)
             self._site_pacer(endpoint).leave(latency_s, is_good=is_good)
+
+    def ease_off(self, endpoint: Endpoint) -> None:
+        """Ask a site less often in this process: it has trouble of its own."""
+        if endpoint.limits is None:
+            self._site_pacer(endpoint).complained()
 
     async def slow_down(self, endpoint: Endpoint, failure: Failure) -> None:
         """Go slower from now on, in all processes: the other side complained."""
+        self.ease_off(endpoint)
         now = self._clock.now()
         limits = endpoint.limits or SITE_LIMITS
         # At once for this process, before the ledger has it for the others.

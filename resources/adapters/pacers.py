@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from resources.adapters.ledger.paces import BLOCK_S, Grant
 from resources.adapters.permit import Endpoint
 from resources.core.errors import CallError, Failure, FailureKind
-from resources.core.pacing import PaceLimits, SitePace, after_answer, after_start
+from resources.core.pacing import PaceLimits, SitePace, after_answer, after_complaint, after_start
 from resources.core.ports import Clock, Sleep
 
 Draw = Callable[[int, int, int], Awaitable[Grant]]
@@ -148,6 +149,50 @@ class ProviderPacer:
             self._left = None
 
 
+class AddressRooms:
+    """Connections to addresses: the hosts that share one have together what one of them has."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._rooms: dict[str, asyncio.Semaphore] = {}
+        self._users: Counter[str] = Counter()
+
+    async def enter(self, endpoint: Endpoint, until: float) -> None:
+        """Wait for a free connection to the endpoint's address, if that is known.
+
+        Args:
+            until: Epoch seconds after which it is given up.
+
+        Raises:
+            CallError: LIMITER; none came free in time.
+        """
+        address = endpoint.address
+        if address is None:
+            return
+        room = self._rooms.setdefault(address, asyncio.Semaphore(endpoint.connections))
+        self._users[address] += 1
+        try:
+            async with asyncio.timeout(max(0.0, until - self._clock.now())):
+                await room.acquire()
+        except TimeoutError:
+            self._forget_user(address)
+            raise _no_turn(endpoint, BLOCK_S) from None
+        except BaseException:
+            self._forget_user(address)
+            raise
+
+    def leave(self, endpoint: Endpoint) -> None:
+        """A call is over."""
+        if endpoint.address is not None:
+            self._rooms[endpoint.address].release()
+            self._forget_user(endpoint.address)
+
+    def _forget_user(self, address: str) -> None:
+        self._users[address] -= 1
+        if self._users[address] <= 0:
+            del self._users[address], self._rooms[address]
+
+
 class SitePacer:
     """Spaces the calls to one site's host."""
 
@@ -195,6 +240,10 @@ class SitePacer:
         except BaseException:
             self._in_hand -= 1
             raise
+
+    def complained(self) -> None:
+        """The site said that it is too much for it."""
+        self._pace = after_complaint(self._pace)
 
     def leave(self, latency_s: float, *, is_good: bool) -> None:
         """A call is over."""

@@ -27,12 +27,15 @@ class Endpoint:
         provider: Whose calls they are; None for a site.
         limits: A provider's pace; None for a site.
         connections: Calls in flight to a site's host at a time.
+        address: Where a site's host is reached, if that is known: hosts that share an address share
+            its connections.
     """
 
     key: str
     provider: str | None = None
     limits: PaceLimits | None = None
     connections: int = 1
+    address: str | None = None
 
     @property
     def name(self) -> str:
@@ -43,9 +46,10 @@ class Endpoint:
 SITE_PREFIX = "site/"
 
 
-def site_endpoint(host: str, connections: int) -> Endpoint:
+def site_endpoint(host: str, connections: int, address: str | None = None) -> Endpoint:
     """The endpoint of a site's host."""
-    return Endpoint(f"{SITE_PREFIX}{host.lower()[:280]}", connections=connections)
+    key = f"{SITE_PREFIX}{host.lower()[:280]}"
+    return Endpoint(key, connections=connections, address=address)
 
 
 @dataclass(slots=True)

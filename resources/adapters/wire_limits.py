@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
 from aiohttp.streams import StreamReader
@@ -100,6 +101,7 @@ class BoundedConnector(aiohttp.TCPConnector):
 
     def __init__(self, most_body_bytes: int, **options: Any) -> None:
         super().__init__(**options)
+        self.resolver: AbstractResolver | None = options.get("resolver")
         self._factory = partial(  # type: ignore[assignment]  # of a subclass
             _CountingHandler, loop=self._loop, most_bytes=most_body_bytes + HEAD_BYTES
         )

@@ -25,6 +25,11 @@ LEAST_WAIT_S = 0.001
 CLOCK_STEP_S = 60.0
 """A bucket that was filled later than this from now was filled by a clock since set back."""
 TURN_S = 10.0
+FIRST_PENALTY_S = 1.0
+MOST_PENALTY_S = 60.0
+LEAST_PENALTY_S = 0.1
+PENALTY_KEPT = 0.8
+"""Of a site's penalty, after each good answer: ten of them bring a second down to a tenth."""
 BLOCK_S = 0.25
 """Tokens are drawn for so many seconds at a time: what another process learns about the endpoint
 reaches this one with the next draw."""
@@ -221,10 +226,12 @@ class SitePace:
     Args:
         latency_s: What its answers take, smoothed.
         next_at: The next call may begin then, epoch seconds.
+        penalty_s: Least time between the begins of two calls, after the site complained.
     """
 
     latency_s: float = 0.0
     next_at: float = 0.0
+    penalty_s: float = 0.0
 
 
 def after_start(pace: SitePace, connections: int, crawl_delay_s: float, now: float) -> SitePace:
@@ -233,12 +240,22 @@ def after_start(pace: SitePace, connections: int, crawl_delay_s: float, now: flo
     With the latency spread over the connections, as many calls are under way as there may be and
     no more, and a site that becomes slow is asked slower.
     """
-    delay_s = max(crawl_delay_s, pace.latency_s / connections)
+    delay_s = max(crawl_delay_s, pace.latency_s / connections, pace.penalty_s)
     return replace(pace, next_at=now + delay_s)
+
+
+def after_complaint(pace: SitePace) -> SitePace:
+    """The site said that it is too much for it (429, 503 or another error of its own): from now on
+    it is asked half as often, until it has answered well for a while."""
+    penalty_s = min(MOST_PENALTY_S, max(FIRST_PENALTY_S, 2.0 * pace.penalty_s))
+    return replace(pace, penalty_s=penalty_s)
 
 
 def after_answer(pace: SitePace, latency_s: float, *, is_good: bool) -> SitePace:
     """An answer came. A quick error must not make us faster."""
+    if is_good and pace.penalty_s:
+        eased_s = pace.penalty_s * PENALTY_KEPT
+        pace = replace(pace, penalty_s=eased_s if eased_s >= LEAST_PENALTY_S else 0.0)
     smoothed = latency_s if pace.latency_s == 0.0 else (pace.latency_s + latency_s) / 2.0
     if not is_good and smoothed < pace.latency_s:
         return pace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,73 @@ def test_only_so_many_calls_are_under_way_to_a_host_at_a_time(ledger: Ledger) ->
             go.set()
             await asyncio.gather(*calls)
             assert most == 5
+
+    _run(play())
+
+
+def test_hosts_that_share_an_address_share_its_connections(ledger: Ledger) -> None:
+    async def play() -> None:
+        go = asyncio.Event()
+        in_flight: list[str] = []
+
+        async def visit(name: str, address: str | None) -> None:
+            async with gate.call(site_endpoint(name, 2, address)):
+                in_flight.append(name)
+                await go.wait()
+                in_flight.remove(name)
+
+        async with gate_on(ledger, clock=ManualClock()) as gate, asyncio.TaskGroup() as tasks:
+            for number in range(5):
+                tasks.create_task(visit(f"{number}.example", "192.0.2.1"))
+            await until(lambda: len(in_flight) == 2)
+            for _ in range(3):
+                tasks.create_task(visit("elsewhere.example", "192.0.2.2"))
+            tasks.create_task(visit("nobody-knows.example", None))
+            await until(lambda: len(in_flight) == 5)
+            assert sorted(in_flight)[2:] == ["elsewhere.example"] * 2 + ["nobody-knows.example"]
+            go.set()
+
+    _run(play())
+
+
+def test_a_call_that_waits_too_long_for_a_shared_address_is_held_back(ledger: Ledger) -> None:
+    one, two = (site_endpoint(f"{name}.example", 1, "192.0.2.1") for name in ("one", "two"))
+
+    async def play() -> None:
+        async with gate_on(ledger, clock=ManualClock()) as gate:
+            async with gate.call(one):
+                with pytest.raises(CallError) as caught:
+                    async with gate.call(two, patience_s=0.05):
+                        pass
+                assert caught.value.failure.kind is FailureKind.LIMITER
+            for endpoint in (two, one, two):  # nothing was left taken
+                async with gate.call(endpoint, patience_s=0.05):
+                    pass
+
+    _run(play())
+
+
+@pytest.mark.parametrize("kind", [FailureKind.RATE_LIMITED, FailureKind.HTTP_5XX])
+def test_a_site_that_complains_is_asked_less_often(ledger: Ledger, kind: FailureKind) -> None:
+    async def play() -> None:
+        clock = ManualClock()
+        begins: list[float] = []
+
+        async def visit(error: Exception | None) -> None:
+            async with gate.call(SITE):
+                begins.append(clock.now())
+                if error is not None:
+                    raise error
+
+        async with gate_on(ledger, clock=clock, sleep=ManualSleep(clock)) as gate:
+            with pytest.raises(CallError):
+                await visit(CallError(Failure(kind, "too much")))
+            for _ in range(4):
+                await visit(None)
+        waits = [after - before for before, after in pairwise(begins)]
+        assert waits[1] == pytest.approx(1.0)  # the pace of a site that has just complained
+        assert waits[2] == pytest.approx(0.8)  # and that answers well since
+        assert waits[3] == pytest.approx(0.64)
 
     _run(play())
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 
 from resources.adapters.api_client import UnansweredError
 from resources.adapters.classify import classify
@@ -24,37 +23,9 @@ from resources.core.config import FetchSettings
 from resources.core.errors import FailureKind, UsageError
 from tests.support.gates import permitted
 from tests.support.raw_server import RawServer, for_ever, redirect, reply
+from tests.support.resolver import FakeResolver
 
 LOOPBACK = ("127.0.0.0/8",)
-
-
-class FakeResolver(AbstractResolver):
-    """Answers from a table; a name may have another answer each time it is asked for."""
-
-    def __init__(self, table: Mapping[str, list[list[str]]]) -> None:
-        self._table = {name: list(answers) for name, answers in table.items()}
-        self.asked: list[str] = []
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        self.asked.append(host)
-        answers = self._table[host]
-        addresses = answers.pop(0) if len(answers) > 1 else answers[0]
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        pass
 
 
 @asynccontextmanager

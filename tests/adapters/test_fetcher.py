@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from resources.adapters.clock import SystemClock
 from resources.adapters.connector import guarded_session
 from resources.adapters.fetcher import Fetcher, Response
 from resources.core.breaker import RETRIES_ALWAYS_ALLOWED
@@ -30,6 +31,7 @@ from tests.support.raw_server import (
     reset,
     then,
 )
+from tests.support.resolver import FakeResolver
 from tests.support.time import NOW, ManualClock, ManualSleep
 
 Script = Mapping[str, Step | Sequence[Step]]
@@ -390,3 +392,39 @@ def test_secrets_in_an_address_do_not_get_into_the_failure() -> None:
     failure = _failure({"*": reset}, "http://me:hunter22@acme.example/?token=abcdefgh")
     assert "hunter22" not in str(failure)
     assert "abcdefgh" not in str(failure)
+
+
+# -- hosts that share an address --------------------------------------------------------------
+
+
+def test_hosts_at_one_address_are_asked_over_as_many_connections_as_one_host_has() -> None:
+    most = in_flight = 0
+
+    async def slow(_request: Request, writer: asyncio.StreamWriter) -> None:
+        nonlocal most, in_flight
+        in_flight += 1
+        most = max(most, in_flight)
+        await asyncio.sleep(0.05)
+        in_flight -= 1
+        writer.write(reply(b"x"))
+
+    async def run() -> FakeResolver:
+        async with RawServer({"*": slow}) as server:
+            settings = FetchSettings(
+                allow_networks=("127.0.0.0/8",), ports=(server.port,), connections_per_host=2
+            )
+            names = [f"{number}.example" for number in range(8)]
+            resolver = FakeResolver({name: [["127.0.0.1"]] for name in names})
+            async with (
+                guarded_session(settings, "x", resolver) as session,
+                open_gate() as gate,
+            ):
+                fetcher = Fetcher(session, gate, settings, SystemClock(), Random(0))
+                urls = [f"http://{name}:{server.port}/" for name in names]
+                answers = await asyncio.gather(*(fetcher.fetch(url) for url in urls))
+                assert [answer.status for answer in answers] == [200] * 8
+                assert sorted(resolver.asked) == names, "no name is looked up twice"
+            return resolver
+
+    asyncio.run(run())
+    assert most == 2

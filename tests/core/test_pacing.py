@@ -13,6 +13,7 @@ from resources.core.pacing import (
     CLOCK_STEP_S,
     LEAST_RATE_SHARE,
     LONGEST_PAUSE_S,
+    MOST_PENALTY_S,
     PAUSE_S,
     RECOVERED_PER_S,
     TURN_S,
@@ -21,6 +22,7 @@ from resources.core.pacing import (
     Share,
     SitePace,
     after_answer,
+    after_complaint,
     after_start,
     draw,
     held_until,
@@ -402,3 +404,21 @@ def test_a_quick_error_does_not_make_us_faster(latency_s: float) -> None:
     pace = after_answer(SitePace(), 1.0, is_good=True)
     assert after_answer(pace, latency_s, is_good=False) == pace
     assert after_answer(pace, 3.0, is_good=False).latency_s == 2.0
+
+
+def test_a_site_that_complains_is_asked_half_as_often_each_time_and_forgiven_by_and_by() -> None:
+    pace = SitePace(latency_s=0.1)
+    delays = []
+    for _ in range(9):
+        pace = after_complaint(pace)
+        delays.append(after_start(pace, 4, 0.0, NOW).next_at - NOW)
+    assert delays == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0] + [MOST_PENALTY_S] * 3
+    pace = after_answer(pace, 0.1, is_good=False)
+    assert pace.penalty_s == MOST_PENALTY_S
+    answers = 0
+    while pace.penalty_s:
+        pace = after_answer(pace, 0.1, is_good=True)
+        answers += 1
+    assert 10 < answers < 40
+    assert after_start(pace, 4, 0.0, NOW).next_at - NOW < 0.1
+    assert after_start(after_complaint(pace), 4, 30.0, NOW).next_at - NOW == 30.0
