@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any, TypeGuard
+from typing import Any
 
 import aiohttp
 import isal.isal_zlib
@@ -159,14 +159,10 @@ async def address_of(
 ) -> str | None:
     """The address that a host is reached at, to know which hosts share one. None where that is not
     known, and with `connect_to`, where all share one and nobody minds."""
-    resolver = session.connector.resolver if _is_ours(session.connector) else None
+    resolver = getattr(session.connector, "resolver", None)
     if not isinstance(resolver, GuardedResolver):
         return None
     return await resolver.address_of(host, port, limit_s)
-
-
-def _is_ours(connector: aiohttp.BaseConnector | None) -> TypeGuard[BoundedConnector]:
-    return isinstance(connector, BoundedConnector)
 
 
 def user_agent(settings: FetchSettings, version: str) -> str:
