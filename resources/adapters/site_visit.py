@@ -35,7 +35,7 @@ from resources.core.ports import Clock
 from resources.core.robots_directives import Directives, directives_of
 from resources.core.site_forms import HomeForms, PageMarks, are_new, is_guest, moved_to
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 SITEMAP = "sitemap"
 # A slow sitemap must leave time for the pages that it is about.
 SITEMAPS_SHARE = 0.3
