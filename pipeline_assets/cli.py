@@ -40,7 +40,10 @@ def run(
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(help="One phase: COMPANY_ENRICHMENT, PAGE_SCRAPING or PROFILE_BUILD."),
+        typer.Option(
+            help="One phase: COMPANY_ENRICHMENT, PAGE_SCRAPING or PROFILE_BUILD; or "
+            "PAGE_EXTRACTION: extract again from the pages that are kept, and fetch nothing."
+        ),
     ] = None,
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Use an internet on loopback, started for this run.")

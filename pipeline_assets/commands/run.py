@@ -37,6 +37,8 @@ from resources.platform import Platform
 if TYPE_CHECKING:
     from pipeline_assets.invocation import Outcome
 
+# Not a phase of its own: what PAGE_SCRAPING makes of the pages that it has.
+EXTRACTION = "PAGE_EXTRACTION"
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 SETTLED, UNSETTLED = 0, 1
 
@@ -87,6 +89,8 @@ def run(request: Request) -> int:
             platform = stack.enter_context(_opened(settings))
             report = take_in(platform.ledger, platform.clock, content, settings.batch_size)
             content.close()  # a long list's rows are in the ledger now
+            if _is_extraction(request.only):
+                _ask_extraction(platform, report)
             return _work_on(platform, report, request, only, wait_s, started, stack)
         except KeyboardInterrupt:
             said, code = summary.interrupted(), EXIT_CODE
@@ -175,13 +179,26 @@ def parse_duration(text: str) -> float:
     return float(match.group(1)) * _UNITS_S[match.group(2)]
 
 
+def _is_extraction(text: str | None) -> bool:
+    return text is not None and text.upper() == EXTRACTION
+
+
+def _ask_extraction(platform: Platform, report: IngestReport) -> None:
+    keys = [batch.key for batch in platform.ledger.lists.batches_of(report.list_name)]
+    platform.ledger.work.ask_extraction(keys, platform.clock.now())
+
+
 def _phase(text: str | None) -> Phase | None:
     if text is None:
         return None
+    if _is_extraction(text):
+        return Phase.PAGE_SCRAPING
     try:
         return Phase(text.upper())
     except ValueError:
-        raise UsageError(f"--only {text!r} is no phase; phases: {', '.join(Phase)}.") from None
+        raise UsageError(
+            f"--only {text!r} is no phase; phases: {', '.join(Phase)}, {EXTRACTION}."
+        ) from None
 
 
 def _is_sandbox(request: Request) -> bool:

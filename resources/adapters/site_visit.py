@@ -132,7 +132,8 @@ class SiteVisit:
         limit = self._settings.pages_per_site - 1
         if home.is_as_before and home.said.is_followed:
             is_asked = not known.is_of_before(home.row)
-            if before := known.choices(with_lost=is_asked):
+            before = known.choices(with_lost=is_asked)
+            if before or not is_asked:
                 return before[:limit], []
         links = home.page.choices if home.said.is_followed else []
         chosen = tuple(PageChoice(**choice) for choice in links)
@@ -260,7 +261,7 @@ class SiteVisit:
             task,
             self._ledger.pages.of_domain(task.domain),
             result.payload if result is not None else None,
-            self._clock.now() - self._fresh_s,
+            0.0 if task.is_extract_only else self._clock.now() - self._fresh_s,
             is_same_code=result is not None and result.code_version == CODE_VERSION,
         )
 

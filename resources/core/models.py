@@ -132,6 +132,7 @@ class DomainTask:
         is_alone: True when the worker holds nothing else, because too many workers died with it.
         last_settled_at: When the phase last settled it, epoch seconds; 0 when never. What was
             fetched since belongs to an unfinished attempt and is not fetched again.
+        is_extract_only: Whether only what is kept of its pages is to be extracted again.
     """
 
     query: CompanyQuery
@@ -139,6 +140,7 @@ class DomainTask:
     rounds: int = 0
     is_alone: bool = False
     last_settled_at: float = 0.0
+    is_extract_only: bool = False
 
     @property
     def domain(self) -> str:

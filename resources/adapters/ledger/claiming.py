@@ -61,6 +61,7 @@ class Claim:
                 rounds=row.rounds,
                 is_alone=is_alone,
                 last_settled_at=row.settled_at or 0.0,
+                is_extract_only=bool(row.extract_only),
             )
             for row in found.values()
         ]
@@ -100,7 +101,7 @@ def _claimable(columns: Select[Any]) -> Select[Any]:
 
 # Built once: to build a statement anew costs several times what it costs to run it.
 _CLAIMABLE = (
-    _claimable(select(members, work.c.rounds, work.c.settled_at))
+    _claimable(select(members, work.c.rounds, work.c.settled_at, work.c.extract_only))
     .where(work.c.deaths.between(bindparam("fewest_deaths"), bindparam("most_deaths")))
     .order_by(members.c.batch_key, members.c.position)
     .with_for_update(skip_locked=True, of=work)

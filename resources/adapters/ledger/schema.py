@@ -149,6 +149,8 @@ work = Table(
     Column("claimed_alone", Integer, nullable=False, server_default="0"),
     # 1 while a settled domain is to be worked on again; what it settled with stays till then.
     Column("refresh_asked", Integer, nullable=False, server_default="0"),
+    # 1 where that means what is kept of it alone, without asking anybody.
+    Column("extract_only", Integer, nullable=False, server_default="0"),
     Column("code_version", String(40)),
     Column("data_version", String(64)),
     Column("revision", Integer, nullable=False, server_default="0"),

@@ -139,6 +139,7 @@ _UPDATE_WORK = (
         claimed_alone=0,
         updated_at=bindparam("b_now"),
         refresh_asked=bindparam("b_refresh_asked"),
+        extract_only=work.c.extract_only * bindparam("b_refresh_asked"),
         state=bindparam("b_state"),
         kind=bindparam("b_kind"),
         reason=bindparam("b_reason"),

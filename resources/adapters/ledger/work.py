@@ -167,6 +167,7 @@ class Work(WorkQueries):
                     )
                     .values(
                         refresh_asked=1,
+                        extract_only=0,
                         rounds=0,
                         not_before=0.0,
                         asked_to_wait_until=0.0,
@@ -174,6 +175,27 @@ class Work(WorkQueries):
                         deaths_alone=0,
                         updated_at=now,
                     )
+                ).rowcount
+        return changed
+
+    def ask_extraction(self, batch_keys: Sequence[str], now: float) -> int:
+        """Have the pages that are kept of the batches' sites extracted again, without any fetch.
+
+        Returns: how many domains were asked for; those whose refresh is under way do not count.
+        """
+        changed = 0
+        with self._database.write() as connection:
+            for keys in in_parts(batch_keys):
+                mine = select(members.c.domain).where(members.c.batch_key.in_(keys))
+                changed += connection.execute(
+                    update(work)
+                    .where(
+                        work.c.phase == Phase.PAGE_SCRAPING,
+                        work.c.domain.in_(mine),
+                        work.c.state == State.SUCCEEDED,
+                        work.c.refresh_asked == 0,
+                    )
+                    .values(refresh_asked=1, extract_only=1, not_before=0.0, updated_at=now)
                 ).rowcount
         return changed
 
