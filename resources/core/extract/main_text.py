@@ -20,10 +20,12 @@ from .main_text_words import (
     BODY,
     BODY_TAGS,
     HEADINGS,
+    IS_ABOUT_INSIDE,
     MAYBE_BESIDE,
     MAYBE_BESIDE_TAGS,
     PARAGRAPHS,
     REMARK,
+    REPLIES,
     words_of,
 )
 from .teasers import find_teasers
@@ -36,8 +38,10 @@ _SHORT_TEXT_CHARS: Final = 100
 """With less text left on a page without an article, all of it is kept."""
 _PARAGRAPH_VOTES: Final = 14.0
 """Votes of one paragraph of 200 characters: with less left, what is surely beside is kept."""
-_KEPT_IF_MAYBE: Final = 0.45
-"""Share of the other votes with which a box is kept whose mark may also mean the text."""
+_KEPT: Final = 0.45
+"""Share of the votes with which a box is kept although its mark means something beside."""
+_KEPT_WITH_HEADING: Final = 0.3
+"""The same for a box that holds the page's heading or an article."""
 _ARTICLE_VOTES: Final = 20.0
 """Votes of the shortest article."""
 _SHARE_OF_ARTICLE: Final = 0.35
@@ -46,8 +50,8 @@ _REMARK_CHARS: Final = 200
 """A longer block is never a remark nor an entry of a list of links."""
 _ROOTS: Final = frozenset(("html", "body"))
 _BODY_BONUS: Final = 1.2
-_FADE: Final = 0.6
-_REACH: Final = 4
+_FADE: Final = 0.7
+_REACH: Final = 8
 
 
 class Place(Enum):
@@ -57,6 +61,7 @@ class Place(Enum):
     BODY = auto()
     BESIDE = auto()
     MAYBE_BESIDE = auto()
+    REPLIES = auto()
 
 
 def main_blocks(blocks: Sequence[Block], boxes: Boxes) -> list[Block]:
@@ -66,7 +71,8 @@ def main_blocks(blocks: Sequence[Block], boxes: Boxes) -> list[Block]:
     teasers = find_teasers(blocks, boxes)
     votes = [0.0 if block.box in teasers else _vote(block) for block in blocks]
     places = _places(boxes)
-    beside = _beside(places, boxes.parents, _sums(blocks, votes, boxes.parents))
+    holds = _holds_article(blocks, boxes, places)
+    beside = _beside(places, holds, boxes, _sums(blocks, votes, boxes.parents))
     kept = [index for index, block in enumerate(blocks) if not beside[block.box]]
     left = [blocks[index] for index in kept]
     top = _top(left, [votes[index] for index in kept], boxes, places)
@@ -115,10 +121,9 @@ def _place(tag: str, mark: str) -> Place:
     if tag in BESIDE_TAGS:
         return Place.BESIDE
     places = {_place_of_name(name) for name in mark.split()}
-    if Place.BODY in places:
-        return Place.BODY
-    if Place.BESIDE in places:
-        return Place.BESIDE
+    for place in (Place.BODY, Place.REPLIES, Place.BESIDE):
+        if place in places:
+            return place
     if tag in MAYBE_BESIDE_TAGS or Place.MAYBE_BESIDE in places:
         return Place.MAYBE_BESIDE
     return Place.BODY if tag in BODY_TAGS else Place.UNKNOWN
@@ -126,29 +131,55 @@ def _place(tag: str, mark: str) -> Place:
 
 @lru_cache(maxsize=16_384)
 def _place_of_name(name: str) -> Place:
+    if IS_ABOUT_INSIDE.match(name):
+        return Place.UNKNOWN
     words = words_of(name)
-    if not BODY.isdisjoint(words):
-        return Place.BODY
-    if not BESIDE.isdisjoint(words):
-        return Place.BESIDE
-    return Place.UNKNOWN if MAYBE_BESIDE.isdisjoint(words) else Place.MAYBE_BESIDE
+    for known, place in (
+        (BODY, Place.BODY),
+        (REPLIES, Place.REPLIES),
+        (BESIDE, Place.BESIDE),
+        (MAYBE_BESIDE, Place.MAYBE_BESIDE),
+    ):
+        if not known.isdisjoint(words):
+            return place
+    # Page builders call everything a widget, with their own name before it.
+    return Place.MAYBE_BESIDE if name.startswith("widget") else Place.UNKNOWN
 
 
-def _beside(places: Sequence[Place], parents: Sequence[int], inside: Sequence[float]) -> list[bool]:
+def _holds_article(blocks: Sequence[Block], boxes: Boxes, places: Sequence[Place]) -> list[bool]:
+    """Tell for every box whether the page's heading or a box marked as its text is in it."""
+    holds = [False] * (len(boxes) + 1)
+    for block in blocks:
+        if boxes.tags[block.box] == "h1":
+            holds[block.box] = True
+    for index in range(len(boxes) - 1, -1, -1):
+        if holds[index] or places[index] is Place.BODY:
+            holds[boxes.parents[index]] = True
+    return holds
+
+
+def _beside(
+    places: Sequence[Place], holds: Sequence[bool], boxes: Boxes, inside: Sequence[float]
+) -> list[bool]:
     """Tell for every box whether it is beside the text, and last for what stands in none."""
-    total = inside[NO_BOX]
-    sure = 0.0
+    parents, tags, total = boxes.parents, boxes.tags, inside[NO_BOX]
     beside = [False] * (len(parents) + 1)
+    sure = 0.0
     for index, place in enumerate(places):
         if beside[parents[index]]:
             beside[index] = True
-        elif place is Place.BESIDE and inside[index] <= total - _PARAGRAPH_VOTES:
-            beside[index] = True
-            sure += inside[index]
-    limit = _KEPT_IF_MAYBE * (total - sure)
+        elif place is Place.REPLIES or tags[index] in BESIDE_TAGS:
+            has_heading = holds[index] and inside[index] > _KEPT_WITH_HEADING * total
+            if not has_heading and inside[index] <= total - _PARAGRAPH_VOTES:
+                beside[index] = True
+                sure += inside[index]
+    left = total - sure
     for index, place in enumerate(places):
-        if beside[parents[index]] or (place is Place.MAYBE_BESIDE and inside[index] <= limit):
+        if beside[parents[index]]:
             beside[index] = True
+        elif place is Place.BESIDE or place is Place.MAYBE_BESIDE:
+            kept = _KEPT_WITH_HEADING if holds[index] else _KEPT
+            beside[index] = beside[index] or inside[index] <= kept * left
     return beside
 
 

@@ -16,6 +16,13 @@ _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NOT_LETTERS: Final = re.compile(r"[^a-z]+")
 
 
+IS_ABOUT_INSIDE: Final = re.compile(
+    r"(?:has|with|without|no|is|not|format|layout|category|type|status|tag(?![-_](?:list|links|cloud)))"
+    r"[-_]|.*[-_](?:open|closed|enabled|disabled|wrap|wrapper)\Z"
+)
+"""Names that say what an element holds or allows, such as `has-sidebar`, not what it is."""
+
+
 def words_of(name: str) -> set[str]:
     """Return the words of one name in lower case, and two or three that stand together as one.
 
@@ -33,7 +40,7 @@ BODY: Final = _set_of(
     article-body article-content article-text article-copy article-main story-body story-content
     story-text post-body post-content post-text post-entry entry-body entry-content entry-text
     news-body news-content news-text blog-body blog-content body-content body-text body-copy
-    page-body page-content page-text entry story main-content
+    page-body page-content page-text entry hentry h-entry e-content story main-content
     """
 )
 """Marks of elements that hold the text of an article."""
@@ -46,7 +53,6 @@ BESIDE: Final = _set_of(
     related-content related-stories recommend recommended recommendation recommendations outbrain
     taboola trending popular most-read most-popular read-next up-next see-also more-from more-on
     more-stories more-news more-articles more-links
-    comment comments comment-list respond replies disqus
     newsletter newsletters subscribe subscription sign-up paywall login register optin
     cookie cookies consent gdpr pagination pager paging post-nav post-navigation skip-link
     jp-relatedposts yarpp crp-related complementary contentinfo
@@ -54,6 +60,9 @@ BESIDE: Final = _set_of(
     """
 )
 """Marks of what stands beside the text."""
+
+REPLIES: Final = _set_of("comment comments comment-list respond replies disqus")
+"""Marks of what readers wrote, which can be longer than the text."""
 
 MAYBE_BESIDE: Final = _set_of(
     """
@@ -65,7 +74,7 @@ MAYBE_BESIDE: Final = _set_of(
     tooltip prev-next toolbar tools utility teaser teasers carousel slider slideshow gallery
     thumbnail thumbnails playlist video-player player print printonly no-print hidden
     visually-hidden sr-only screen-reader-text disclaimer search search-form search-box rating
-    vote votes poll quiz widget
+    vote votes poll quiz widget-area
     """
 )
 """Marks that often mean the same, and sometimes the text itself."""

@@ -23,7 +23,9 @@ def find_teasers(blocks: Sequence[Block], boxes: Boxes) -> frozenset[int]:
     parents = boxes.parents
     sums = [0] * (len(boxes) + 1)
     for block in blocks:
-        sums[block.box] += len(block.text)
+        # What holds the page's own heading is no teaser.
+        is_own = boxes.tags[block.box] == "h1"
+        sums[block.box] += _TEASER_CHARS + 1 if is_own else len(block.text)
     for index in range(len(boxes) - 1, -1, -1):
         sums[parents[index]] += sums[index]
     teasers: set[int] = set()

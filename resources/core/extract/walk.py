@@ -80,7 +80,7 @@ class Walk:
                 child = None if tag in _WITHOUT_TEXT else node.first_child
                 if child is not None:
                     stack.append((node, box, is_link))
-                    is_link = is_link or tag == "a"
+                    is_link = is_link or (tag == "a" and "href" in node.attributes)
                     node, box = child, inner
                     continue
             following = node.next

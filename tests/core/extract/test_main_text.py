@@ -42,6 +42,31 @@ def test_an_article_in_a_box_with_a_doubtful_mark_is_kept():
     assert "Part 4." in text_of(f"<div class='widget gallery'>{PARAGRAPHS}</div>")
 
 
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "has-sidebar", "content-sidebar-wrap", "comments-open", "main sidebar-right", "share-box",
+        "post format-gallery has-post-thumbnail tag-news", "elementor-widget-container", "promo",
+    ],
+)  # fmt: skip
+def test_a_mark_on_what_is_around_the_article_takes_nothing_away(mark):
+    other = f"<div><p>{OTHER * 4}</p><p>{OTHER * 4}</p></div>"
+    text = text_of(f"<div class='{mark}'><h1>Crane</h1><div>{PARAGRAPHS}</div></div>{other}")
+    assert text.count("harbour crane") == 15
+
+
+def test_text_after_an_anchor_that_is_never_closed_is_no_link():
+    assert "Part 4." in text_of(f"<a name=top><div>{PARAGRAPHS}</div>")
+
+
+def test_an_article_in_many_layers_of_boxes_is_found_whole():
+    layers = "".join(
+        f"{'<div>' * 6}<p>Part {number}. {SENTENCE * 3}</p>{'</div>' * 6}" for number in range(8)
+    )
+    text = text_of(f"<div>{layers}</div><div><p>{OTHER}</p></div>")
+    assert all(f"Part {number}." in text for number in range(8))
+
+
 def test_a_page_that_is_all_beside_keeps_its_text():
     assert "Part 4." in text_of(f"<div class=sidebar>{PARAGRAPHS}</div>")
 
