@@ -17,6 +17,7 @@ from resources.adapters.ledger.database import Database
 from resources.adapters.ledger.reading import Reading
 from resources.adapters.ledger.schema import meta, ticks
 from resources.adapters.ledger.ticks import Tick, Ticks
+from resources.adapters.notifier import channels
 from resources.adapters.providers.registry import PAID
 from resources.core.config import Settings
 from resources.core.errors import UsageError
@@ -25,6 +26,7 @@ from resources.sensor_watch import silences
 
 LOOKUP_S = 5.0
 CONNECT_S = 3.0
+WEB_PORTS = frozenset((80, 443))
 CLOCK_TOLERANCE_S = 60.0
 _INTERNETS = {"live": "the live internet", "connect_to": "a connect_to address (sandbox)"}
 
@@ -214,8 +216,26 @@ def _doors(settings: Settings) -> Iterator[Check]:
             "lead us to machines in there.",
             "Unset it unless a sandbox or your own network is meant.",
         )
-    if not fetch.connect_to and not fetch.allow_networks:
+    others = sorted(set(fetch.ports) - WEB_PORTS)
+    if others:
+        yield Check(
+            Level.WARN,
+            "doors",
+            f"PIPELINE_FETCH__PORTS opens {', '.join(map(str, others))}: sites may lead us to "
+            "services other than web servers.",
+            "Leave it at 80,443 unless you know who answers there.",
+        )
+    if not fetch.connect_to and not fetch.allow_networks and not others:
         yield Check(Level.OK, "doors", "closed: only public addresses are fetched from")
+    inside = sorted({network for one in channels(settings) for network in one.networks})
+    if inside:
+        yield Check(
+            Level.WARN,
+            "doors",
+            f"Alerts may be sent to {', '.join(inside)}: an address in PIPELINE_ALERT_URLS, or "
+            "PIPELINE_ALERT_ALLOW_NETWORKS.",
+            "Right for a service on your own network; otherwise name it by its public name.",
+        )
     if settings.is_live and not fetch.contact:
         yield Check(
             Level.WARN,

@@ -85,6 +85,7 @@ def run(request: Request) -> int:
         if request.dry_run:
             return estimate.show(settings, content, as_json=request.as_json)
         _ask_for_limit(settings)
+        _ask_for_contact(settings)
         try:
             platform = stack.enter_context(_opened(settings))
             report = take_in(platform.ledger, platform.clock, content, settings.batch_size)
@@ -258,6 +259,24 @@ def _ask_for_limit(settings: Settings) -> None:
     if not answer.strip().isdigit():
         raise UsageError("No limit was given, so nothing was begun. Use --max-credits N.")
     os.environ["PIPELINE_MAX_CREDITS"] = answer.strip()
+
+
+def _ask_for_contact(settings: Settings) -> None:
+    """Sites that are fetched from live can see who does it, or whoever runs it has been told."""
+    if not settings.is_live or settings.fetch.contact:
+        return
+    if sys.stdin.isatty():
+        answer = input(
+            "How can sites reach you (an e-mail address or a URL; empty for not at all)? "
+        )
+        if answer.strip():
+            os.environ["PIPELINE_FETCH__CONTACT"] = answer.strip()
+            load_settings()  # a wrong one is refused here
+            said = f"PIPELINE_FETCH__CONTACT={answer.strip()} in the environment keeps it."
+            print(f"pipeline: {said}", file=sys.stderr)
+            return
+    said = "Sites cannot see who fetches from them: set PIPELINE_FETCH__CONTACT."
+    print(f"pipeline: {said}", file=sys.stderr)
 
 
 @contextmanager

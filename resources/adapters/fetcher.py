@@ -34,6 +34,7 @@ HEADERS = {
 }
 ROBOTS_TAG = "x-robots-tag"
 MayAsk = Callable[[str], Awaitable[float]]
+_MEDIA = re.compile(r"(?:image|audio|video|font)/|application/(?:pdf|zip)\b", re.IGNORECASE)
 _REDIRECTS = {301, 302, 303, 307, 308}
 _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]+(%[a-z0-9]+)?", re.IGNORECASE)
 
@@ -212,6 +213,8 @@ class Fetcher:
             _raise_for_status(answer.status, headers, url, self._clock.now())
             if answer.status in _REDIRECTS and "location" in headers:
                 return Response(answer.status, url, headers, b"")
+            if cut_at is None and answer.status < HTTPStatus.BAD_REQUEST:
+                _refuse_media(headers.get("content-type", ""), url)
             sent, is_cut = await _read(answer, url, self._settings.max_body_bytes, cut_at)
         encoding = ",".join(answer.headers.getall("content-encoding", ()))
         return Response(answer.status, url, headers, sent, encoding, is_cut)
@@ -223,6 +226,13 @@ def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
         # Each may be about another robot, so they are kept apart; no other header is read twice.
         headers[ROBOTS_TAG] = "\n".join(answer.headers.getall(ROBOTS_TAG))
     return headers
+
+
+def _refuse_media(content_type: str, url: str) -> None:
+    """A film is not fetched to find out that it is no page. What else is no page shows its body."""
+    if _MEDIA.match(content_type.strip()):
+        message = f"the answer is no page ({content_type.strip()[:100]})"
+        raise _failure(FailureKind.UNSUPPORTED_CONTENT, message, url)
 
 
 async def _read(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +42,17 @@ def _host_and_port(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError("must be host:port, such as 127.0.0.1:8080")
+    return value
+
+
+_MAIL = re.compile(r"[!-~]{1,64}@[A-Za-z0-9.-]{1,253}")
+_PAGE = re.compile(r"https?://[!-'*-~]{1,300}")
+
+
+def _contact(value: str) -> str:
+    """What goes into a header of every request must not bring another header with it."""
+    if _MAIL.fullmatch(value) is None and _PAGE.fullmatch(value) is None:
+        raise ValueError("must be an e-mail address, or a URL that begins with https://")
     return value
 
 
@@ -98,7 +110,7 @@ class FetchSettings(_Section):
     ports: Ports = Field(
         (80, 443), description="Ports that pages and providers may be fetched from, by comma."
     )
-    contact: str | None = Field(
+    contact: Annotated[str, AfterValidator(_contact)] | None = Field(
         None,
         description="E-mail address or URL put into the User-Agent, so that sites can reach you.",
     )

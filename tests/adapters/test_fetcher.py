@@ -112,6 +112,20 @@ def test_what_the_site_says_about_a_page_is_an_answer(status: str) -> None:
     assert _response({"/": reply(b"", status)}).status == int(status[:3])
 
 
+@pytest.mark.parametrize("kind", ["video/mp4", "image/png", "Application/PDF; x=y", "font/woff2"])
+def test_what_says_that_it_is_no_page_is_not_read(kind: str) -> None:
+    endless = for_ever(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n".encode(), b"x" * 999)
+    assert _failure({"/": endless}).kind is FailureKind.UNSUPPORTED_CONTENT
+    # A page that is not there is not there, whatever is shown instead; and a robots.txt is text.
+    assert _response({"/": reply(b"x", "404 Not Found", content_type=kind)}).status == 404
+    assert _response({"/": reply(b"x", content_type=kind)}, cut_at=500).status == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream", "application/json", ""])
+def test_what_may_be_a_page_after_all_is_read(kind: str) -> None:
+    assert _response({"/": reply(b"<html>", content_type=kind)}).sent == b"<html>"
+
+
 def test_compressed_pages_are_unpacked() -> None:
     packed = gzip.compress(b"x" * 5000)
     assert _response({"/": reply(packed, content_encoding="gzip")}).sent == b"x" * 5000

@@ -175,7 +175,7 @@ def test_a_site_is_its_home_page_and_the_pages_that_tell_about_the_company(
         (reply(b"gone", "410 Gone"), State.NOT_FOUND, FailureKind.GONE),
         (reply(b"no", "403 Forbidden"), State.REFUSED, FailureKind.HTTP_4XX),
         (
-            reply(b"%PDF-1.7", content_type="application/pdf"),
+            reply(b"%PDF-1.7", content_type="application/octet-stream"),
             State.REFUSED,
             FailureKind.UNSUPPORTED_CONTENT,
         ),
@@ -198,6 +198,7 @@ def test_the_home_page_settles_the_site(
         (reply(b"", "500 Oops"), FailureKind.HTTP_5XX),
         (reply(b"x" * 5000), FailureKind.TOO_LARGE),
         (redirect("/"), FailureKind.MALFORMED),
+        (reply(b"%PDF-1.7", content_type="application/pdf"), FailureKind.UNSUPPORTED_CONTENT),
         (redirect("http://127.0.0.9/"), FailureKind.BLOCKED_ADDRESS),
     ],
 )
