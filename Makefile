@@ -10,6 +10,7 @@ ROUNDS ?= 5
 CASES ?= all
 DATABASE ?= sqlite
 SEED ?= 7
+DATA ?= $(ROOT)/../shared/data
 chaos: REPORT ?= docs/reports/kills.md
 chaos-heal: REPORT ?= docs/reports/healing.md
 export PIPELINE_HOME ?= $(ROOT)/var
@@ -42,9 +43,13 @@ chaos: setup ## Kill the main job KILLS times (200) and compare with a run that 
 chaos-heal: setup ## Break everything under real servers, ROUNDS (5) times each, and see it heal; CASES, DATABASE
 	@cd $(ROOT) && $(BIN)/python -m tests.campaigns.healing --rounds $(ROUNDS) --seed $(SEED) --cases $(CASES) --database $(DATABASE) --report $(REPORT)
 
-bench: setup ## Run the benchmarks, side by side with what they are compared to
+bench: setup ## Run the benchmarks, side by side with what they are compared to; DATA, a folder of real pages
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(ROOT)/benchmarks/requirements.txt
 	@cd $(ROOT) && $(BIN)/python -m benchmarks.enrichment_cost --latency-ms 0
 	@cd $(ROOT) && $(BIN)/python -m benchmarks.enrichment_cost --latency-ms 50
+	@cd $(ROOT) && $(BIN)/python -m benchmarks.reconcile_tick
+	@cd $(ROOT) && $(BIN)/python -m benchmarks.ingest_memory
+	@cd $(ROOT) && $(BIN)/python -m benchmarks.scraping.speed $(DATA)
 
 check: setup ## Format, lint, types and import contracts
 	@cd $(ROOT) && $(BIN)/ruff format --check .

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -25,7 +26,8 @@ pid {root}/nginx.pid;
 error_log stderr crit;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off;
+  log_format status '$status';
+  access_log {root}/access.log status;
   sendfile on;
   tcp_nodelay on;
   keepalive_requests 1000000;
@@ -56,8 +58,6 @@ def nginx(corpus: Corpus) -> Iterator[int]:
     port = _free_port()
     configuration = corpus.root / "nginx.conf"
     configuration.write_text(_NGINX.format(root=corpus.root, port=port))
-    # nginx's workers may run as somebody else: the folder must be theirs to read.
-    corpus.root.chmod(0o755)
     command = [program, "-p", str(corpus.root), "-c", str(configuration)]
     process = subprocess.Popen(command)
     try:
@@ -100,8 +100,7 @@ def _serve_slowly(told: Connection, corpus: Corpus, latency_s: float) -> None:
 
     class Site(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport)
-            self._transport = transport
+            self._transport: Any = transport
             self._received = b""
 
         def data_received(self, data: bytes) -> None:
