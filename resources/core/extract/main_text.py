@@ -32,6 +32,8 @@ from .teasers import find_teasers
 
 _RUNNING_CHARS: Final = 25
 """Shorter blocks do not vote."""
+_NO_LINK_CHARS: Final = 300
+"""A longer block is no link, whatever the markup says: somebody forgot to close it."""
 _LONG_CHARS: Final = 900
 """Longer blocks have no more votes than this one."""
 _SHORT_TEXT_CHARS: Final = 100
@@ -46,10 +48,16 @@ _ARTICLE_VOTES: Final = 20.0
 """Votes of the shortest article."""
 _SHARE_OF_ARTICLE: Final = 0.35
 """Share of all votes that an article has at least; with less, the page is a front page."""
+_HEADING_CHARS: Final = 150
+"""A longer heading is a paragraph that somebody wanted to look like one."""
 _REMARK_CHARS: Final = 200
 """A longer block is never a remark nor an entry of a list of links."""
 _ROOTS: Final = frozenset(("html", "body"))
 _BODY_BONUS: Final = 1.2
+_PART_LEVELS: Final = 3
+"""Boxes around the best one that may hold further parts of its text."""
+_PARTS_ADD: Final = 1.25
+"""How many times the votes such a box has at least."""
 _FADE: Final = 0.7
 _REACH: Final = 8
 
@@ -87,9 +95,10 @@ def main_blocks(blocks: Sequence[Block], boxes: Boxes) -> list[Block]:
 def _vote(block: Block) -> float:
     """Return how much a block looks like running text."""
     length = len(block.text)
-    if length < _RUNNING_CHARS or block.link_chars * 2 > length:
+    if length < _RUNNING_CHARS or (block.link_chars * 2 > length and length < _NO_LINK_CHARS):
         return 0.0
-    return float(min(length - block.link_chars, _LONG_CHARS) ** 0.5)
+    own = length - block.link_chars if length < _NO_LINK_CHARS else length
+    return float(min(own, _LONG_CHARS) ** 0.5)
 
 
 def _sums(blocks: Sequence[Block], votes: Sequence[float], parents: Sequence[int]) -> list[float]:
@@ -207,8 +216,21 @@ def _top(
         return NO_BOX
     best = min(scores, key=lambda box: (-scores[box], box))
     sums = _sums(blocks, votes, boxes.parents)
+    best = _with_other_parts(best, sums, boxes)
     least = max(_ARTICLE_VOTES, _SHARE_OF_ARTICLE * sums[NO_BOX])
     return best if sums[best] >= least else NO_BOX
+
+
+def _with_other_parts(best: int, sums: Sequence[float], boxes: Boxes) -> int:
+    """Return the box around text that stands in several parts, split by advertisements."""
+    around = best
+    for _ in range(_PART_LEVELS):
+        around = boxes.parents[around]
+        if around == NO_BOX or boxes.tags[around] in _ROOTS:
+            break
+        if sums[around] >= _PARTS_ADD * sums[best]:
+            best = around
+    return best
 
 
 def _within(top: int, parents: Sequence[int]) -> list[bool]:
@@ -231,9 +253,10 @@ def _clean(article: Sequence[Block], boxes: Boxes) -> list[Block]:
             is_link_list = block.link_chars * 10 > length * 8 and tag not in HEADINGS
             if is_link_list or REMARK.fullmatch(block.text):
                 continue
-        if tag in HEADINGS and (not has_text_below or tag == "h1"):
+        is_heading = tag in HEADINGS and length < _HEADING_CHARS
+        if is_heading and (not has_text_below or tag == "h1"):
             continue
-        has_text_below = tag not in HEADINGS
+        has_text_below = not is_heading
         chosen.append(block)
     chosen.reverse()
     return chosen

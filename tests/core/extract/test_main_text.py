@@ -67,6 +67,19 @@ def test_an_article_in_many_layers_of_boxes_is_found_whole():
     assert all(f"Part {number}." in text for number in range(8))
 
 
+def test_an_article_in_two_parts_with_something_between_is_found_whole():
+    part = f"<div><div><div>{PARAGRAPHS}</div></div></div>"
+    text = text_of(f"<div>{part}<div class=ads><p>{OTHER}</p></div>{part}</div>")
+    assert text.count("harbour crane") == 30
+    assert "Somebody else" not in text
+
+
+def test_paragraphs_that_look_like_headings_or_links_are_text():
+    as_headings = PARAGRAPHS.replace("<p>", "<h4>").replace("</p>", "</h4>")
+    assert "Part 4." in text_of(f"<div>{as_headings}</div>")
+    assert "Part 4." in text_of(f"<a href=/x><div>{PARAGRAPHS.replace('crane', 'crane ' * 9)}")
+
+
 def test_a_page_that_is_all_beside_keeps_its_text():
     assert "Part 4." in text_of(f"<div class=sidebar>{PARAGRAPHS}</div>")
 
