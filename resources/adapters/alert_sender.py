@@ -30,7 +30,7 @@ from resources.core.redaction import MASK, redact
 if TYPE_CHECKING:
     import apprise
 
-MEMORY_BYTES = 256 * 1024 * 1024
+MEMORY_BYTES = 160 * 1024 * 1024
 CPU_S = 2
 READY, UNUSABLE = "ready", "unusable"
 _CONNECTING = {"socket.connect", "socket.sendto", "socket.sendmsg"}

@@ -7,16 +7,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from resources.adapters.classify import classify
-from resources.adapters.connector import guarded_client, guarded_session
-from resources.adapters.providers.rdap import Rdap
-from resources.core.config import FetchSettings
-from resources.core.errors import CallError, FailureKind
-from resources.core.models import CompanyQuery
-from tests.support.attacks import InnerResolver, Meter, attacker, bombs, breaks, floods, redirects
-from tests.support.gates import permitted
+from resources.core.errors import FailureKind
+from tests.support.attacked import ask_provider
+from tests.support.attacks import Meter, attacker, bombs, breaks, floods, redirects
 from tests.support.raw_server import Step
-from tests.support.time import ManualClock
 
 MOST_CPU_S = 2.0
 MOST_MEMORY_BYTES = 100_000_000
@@ -25,33 +19,9 @@ _BROKEN = {FailureKind.MALFORMED, FailureKind.CONNECT, FailureKind.TIMEOUT, Fail
 _REFUSED = {FailureKind.BLOCKED_ADDRESS, FailureKind.MALFORMED, FailureKind.HTTP_5XX}
 
 
-async def _ask(port: int) -> FailureKind | None:
-    settings = FetchSettings(
-        allow_networks=("127.0.0.1/32",),
-        ports=(port, 80),
-        control_names=(),
-        read_timeout=0.5,
-        total_timeout=3,
-    )
-    async with guarded_session(settings, "x", InnerResolver()) as session:
-        provider = Rdap(
-            guarded_client(settings, session),
-            clock=ManualClock(),
-            base_url=f"http://127.0.0.1:{port}",
-        )
-        try:
-            with permitted():
-                await provider.ask([CompanyQuery("acme.example")])
-        except CallError as error:
-            return error.failure.kind
-        except Exception as error:  # noqa: BLE001  # what the gate does with whatever is raised
-            return classify(error).kind
-    return None
-
-
 def _attacked_by(step: Step) -> tuple[FailureKind | None, int]:
     with attacker({"*": step}) as server, Meter() as meter:
-        outcome = asyncio.run(_ask(server.port))
+        outcome = asyncio.run(ask_provider(server.port))
     assert meter.cost.cpu_s < MOST_CPU_S
     assert meter.cost.memory_bytes < MOST_MEMORY_BYTES
     return outcome, len(server.requests)
