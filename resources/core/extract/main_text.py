@@ -8,9 +8,10 @@ dropped. A page without an article, such as a front page, keeps all that (1) and
 Source: the voting follows Arc90's Readability; the idea of pruning first, trafilatura.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from .blocks import NO_BOX, Block, Boxes
@@ -54,6 +55,10 @@ _REMARK_CHARS: Final = 200
 """A longer block is never a remark nor an entry of a list of links."""
 _ROOTS: Final = frozenset(("html", "body"))
 _BODY_BONUS: Final = 1.2
+_SEEDS: Final = 3
+"""Running blocks below the heading that tell where the text is."""
+_NEAR_SHARE: Final = 0.2
+"""Share of the best box's votes with which the one below the heading is preferred."""
 _PART_LEVELS: Final = 3
 """Boxes around the best one that may hold further parts of its text."""
 _PARTS_ADD: Final = 1.25
@@ -81,9 +86,9 @@ def main_blocks(blocks: Sequence[Block], boxes: Boxes) -> list[Block]:
     places = _places(boxes)
     holds = _holds_article(blocks, boxes, places)
     beside = _beside(places, holds, boxes, _sums(blocks, votes, boxes.parents))
-    kept = [index for index, block in enumerate(blocks) if not beside[block.box]]
-    left = [blocks[index] for index in kept]
-    top = _top(left, [votes[index] for index in kept], boxes, places)
+    left = [block for block in blocks if not beside[block.box]]
+    votes = [0.0 if beside[block.box] else vote for block, vote in zip(blocks, votes, strict=True)]
+    top = _top(blocks, votes, boxes, places)
     if top != NO_BOX:
         within = _within(top, boxes.parents)
         return _clean([block for block in left if within[block.box]], boxes)
@@ -214,11 +219,46 @@ def _top(
             around = boxes.parents[around]
     if not scores:
         return NO_BOX
-    best = min(scores, key=lambda box: (-scores[box], box))
+    best = _best(scores, scores)
+    seeds = _below_heading(blocks, votes, boxes)
+    if near := [box for box in scores if box in seeds]:
+        nearest = _best(scores, near)
+        # Below its heading stands a page's own text, although there may be more elsewhere.
+        best = nearest if scores[nearest] >= _NEAR_SHARE * scores[best] else best
     sums = _sums(blocks, votes, boxes.parents)
     best = _with_other_parts(best, sums, boxes)
     least = max(_ARTICLE_VOTES, _SHARE_OF_ARTICLE * sums[NO_BOX])
     return best if sums[best] >= least else NO_BOX
+
+
+def _best(scores: Mapping[int, float], boxes: Iterable[int]) -> int:
+    return min(boxes, key=lambda box: (-scores[box], box))
+
+
+def _below_heading(blocks: Sequence[Block], votes: Sequence[float], boxes: Boxes) -> set[int]:
+    """Return the boxes around the first running text below the page's heading."""
+    around: set[int] = set()
+    for tag in ("h1", "h2"):
+        start = next(
+            (
+                index
+                for index, block in enumerate(blocks)
+                if boxes.tags[block.box] == tag and block.link_chars * 2 < len(block.text)
+            ),
+            None,
+        )
+        if start is None:
+            continue
+        running = (index for index in range(start, len(blocks)) if votes[index])
+        for index in islice(running, _SEEDS):
+            box = blocks[index].box
+            for _ in range(_REACH):
+                if box == NO_BOX or boxes.tags[box] in _ROOTS:
+                    break
+                around.add(box)
+                box = boxes.parents[box]
+        break
+    return around
 
 
 def _with_other_parts(best: int, sums: Sequence[float], boxes: Boxes) -> int:

@@ -80,6 +80,13 @@ def test_paragraphs_that_look_like_headings_or_links_are_text():
     assert "Part 4." in text_of(f"<a href=/x><div>{PARAGRAPHS.replace('crane', 'crane ' * 9)}")
 
 
+def test_the_text_below_the_heading_wins_over_a_longer_one_elsewhere():
+    article = f"<div><h1>The crane of the harbour</h1><div>{PARAGRAPHS}</div></div>"
+    text = text_of(f"<div>{article}</div><div>{f'<p>{OTHER * 3}</p>' * 20}</div>")
+    assert text.count("harbour crane") == 15
+    assert "Somebody else" not in text
+
+
 def test_a_page_that_is_all_beside_keeps_its_text():
     assert "Part 4." in text_of(f"<div class=sidebar>{PARAGRAPHS}</div>")
 
