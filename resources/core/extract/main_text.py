@@ -43,6 +43,8 @@ _PARAGRAPH_VOTES: Final = 14.0
 """Votes of one paragraph of 200 characters: with less left, what is surely beside is kept."""
 _KEPT: Final = 0.45
 """Share of the votes with which a box is kept although its mark means something beside."""
+_KEPT_TAG: Final = 0.6
+"""The same for an element whose name means something beside."""
 _KEPT_WITH_HEADING: Final = 0.3
 """The same for a box that holds the page's heading or an article."""
 _ARTICLE_VOTES: Final = 20.0
@@ -183,8 +185,12 @@ def _beside(
         if beside[parents[index]]:
             beside[index] = True
         elif place is Place.REPLIES or tags[index] in BESIDE_TAGS:
-            has_heading = holds[index] and inside[index] > _KEPT_WITH_HEADING * total
-            if not has_heading and inside[index] <= total - _PARAGRAPH_VOTES:
+            is_most = inside[index] > (
+                _KEPT_WITH_HEADING * total if holds[index] else total - _PARAGRAPH_VOTES
+            )
+            # An element that was never closed can hold half of the page.
+            is_unclosed = place is not Place.REPLIES and inside[index] > _KEPT_TAG * total
+            if not is_most and not is_unclosed:
                 beside[index] = True
                 sure += inside[index]
     left = total - sure

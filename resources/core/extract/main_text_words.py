@@ -97,6 +97,7 @@ _REMARKS: Final = (
     r"instagram|youtube|telegram|channel|inbox|app|podcast).{0,60}",
     r"(?:tags?|filed under|categories|topics|posted (?:in|by|on)|last (?:updated|modified)|"
     r"published|updated|copyright|©|all rights reserved).{0,100}",
+    r"(?:your|this) browser (?:does not|doesn't) .{0,100}",
     r"loading.{0,20}|skip to .{0,30}|back to top|load more|show more|view (?:more|all)|see all",
     r"\d{1,9} (?:comments?|shares?|likes?|views?|min(?:ute)?s? read).{0,20}",
 )

@@ -24,8 +24,8 @@ _CELLS: Final = frozenset(("td", "th"))
 _BREAKS: Final = frozenset(("br", "hr"))
 _WITHOUT_TEXT: Final = frozenset(
     """
-    script style template iframe svg math select textarea object canvas audio video noembed
-    noframes title datalist meta link base img
+    script style template iframe svg math select textarea noembed noframes title meta link base
+    img
     """.split()
 )
 _TELLING: Final = frozenset("title meta link base script img a h1 h2 h3".split())

@@ -55,6 +55,12 @@ def test_a_mark_on_what_is_around_the_article_takes_nothing_away(mark):
     assert text.count("harbour crane") == 15
 
 
+@pytest.mark.parametrize("element", ["video", "object", "canvas", "button", "aside", "nav"])
+def test_text_after_an_element_that_is_never_closed_is_kept(element):
+    text = text_of(f"<h1>Crane</h1><p>{OTHER}</p><{element}><div>{PARAGRAPHS}</div>")
+    assert text.count("harbour crane") == 15
+
+
 def test_text_after_an_anchor_that_is_never_closed_is_no_link():
     assert "Part 4." in text_of(f"<a name=top><div>{PARAGRAPHS}</div>")
 
@@ -82,7 +88,7 @@ def test_paragraphs_that_look_like_headings_or_links_are_text():
 
 def test_the_text_below_the_heading_wins_over_a_longer_one_elsewhere():
     article = f"<div><h1>The crane of the harbour</h1><div>{PARAGRAPHS}</div></div>"
-    text = text_of(f"<div>{article}</div><div>{f'<p>{OTHER * 3}</p>' * 20}</div>")
+    text = text_of(f"<div>{article}</div><div>{f'<p>{OTHER * 3}</p>' * 8}</div>")
     assert text.count("harbour crane") == 15
     assert "Somebody else" not in text
 
