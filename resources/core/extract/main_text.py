@@ -35,6 +35,8 @@ _RUNNING_CHARS: Final = 25
 """Shorter blocks do not vote."""
 _NO_LINK_CHARS: Final = 300
 """A longer block is no link, whatever the markup says: somebody forgot to close it."""
+_TEASER_WEIGHT: Final = 0.3
+"""What the votes of a teaser count: a list of products or of news can be the text itself."""
 _LONG_CHARS: Final = 900
 """Longer blocks have no more votes than this one."""
 _SHORT_TEXT_CHARS: Final = 100
@@ -84,7 +86,9 @@ def main_blocks(blocks: Sequence[Block], boxes: Boxes) -> list[Block]:
     if not boxes:
         return list(blocks)
     teasers = find_teasers(blocks, boxes)
-    votes = [0.0 if block.box in teasers else _vote(block) for block in blocks]
+    votes = [
+        _vote(block) * _TEASER_WEIGHT if block.box in teasers else _vote(block) for block in blocks
+    ]
     places = _places(boxes)
     holds = _holds_article(blocks, boxes, places)
     beside = _beside(places, holds, boxes, _sums(blocks, votes, boxes.parents))
