@@ -35,7 +35,7 @@ _RUNNING_CHARS: Final = 25
 """Shorter blocks do not vote."""
 _NO_LINK_CHARS: Final = 300
 """A longer block is no link, whatever the markup says: somebody forgot to close it."""
-_TEASER_WEIGHT: Final = 0.3
+_TEASER_WEIGHT: Final = 0.05
 """What the votes of a teaser count: a list of products or of news can be the text itself."""
 _LONG_CHARS: Final = 900
 """Longer blocks have no more votes than this one."""
