@@ -18,7 +18,6 @@ import re
 import resource
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     import apprise
 
 MEMORY_BYTES = 160 * 1024 * 1024
-CPU_S = 2
+CPU_S = 1.5
 READY, UNUSABLE = "ready", "unusable"
 _CONNECTING = {"socket.connect", "socket.sendto", "socket.sendmsg"}
 _SCHEME = re.compile(r"[a-z][a-z0-9]{0,20}://", re.IGNORECASE)
@@ -78,9 +77,9 @@ def send(work: Mapping[str, Any], guard: _Guard) -> None:
         _say(UNUSABLE)
         return
     _say(READY)
-    used_s = math.ceil(time.process_time())
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (used_s + CPU_S, used_s + CPU_S))
+    # Ends the process, as a limit of whole seconds (RLIMIT_CPU) would later.
+    signal.setitimer(signal.ITIMER_PROF, CPU_S)
     for place, message in enumerate(work["messages"]):
         guard.refusal = None
         problem = _send(service, message)

@@ -70,7 +70,9 @@ class Response:
             CallError: MALFORMED or TOO_LARGE.
         """
         try:
-            return inflate(self.sent, self.encoding, most, is_cut=is_cut)
+            return inflate(
+                self.sent, self.encoding, most, is_cut=is_cut, is_end_missing=self.is_cut
+            )
         except BrokenEncodingError as error:
             raise _failure(FailureKind.MALFORMED, str(error), self.url) from error
         except TooLargeError as error:
@@ -278,6 +280,8 @@ def _web_address(url: str, ports: Sequence[int]) -> URL:
 
 
 def _raise_for_status(status: int, headers: Mapping[str, str], url: str, now: float) -> None:
+    if status < HTTPStatus.OK:
+        raise _failure(FailureKind.MALFORMED, f"HTTP {status}, which is no answer", url)
     wait_s = parse_retry_after(headers.get("retry-after"), now, headers.get("date"))
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         raise _failure(FailureKind.RATE_LIMITED, "HTTP 429: too many requests", url, wait_s)

@@ -36,14 +36,22 @@ class TooLargeError(ValueError):
     """The body unpacks to more than is taken."""
 
 
-def inflate(sent: bytes, content_encoding: str | None, most: int, *, is_cut: bool = False) -> bytes:
+def inflate(
+    sent: bytes,
+    content_encoding: str | None,
+    most: int,
+    *,
+    is_cut: bool = False,
+    is_end_missing: bool = False,
+) -> bytes:
     """Unpack a body at once.
 
     Args:
         sent: The body as it was sent.
         content_encoding: The header's value; see `Inflater`.
         most: Most bytes to unpack.
-        is_cut: Take the first `most` bytes of a body whose end may be missing.
+        is_cut: Take the first `most` bytes of a longer body, instead of refusing it.
+        is_end_missing: Not all of it was taken off the wire, so that it may end anywhere.
 
     Raises:
         BrokenEncodingError: it is not what the header says, or was cut off.
@@ -59,7 +67,7 @@ def inflate(sent: bytes, content_encoding: str | None, most: int, *, is_cut: boo
             if is_cut:
                 return b"".join(pieces)[:most]
             raise TooLargeError(f"the page is larger than {most} bytes")
-    if not is_cut:
+    if not is_end_missing:
         inflater.finish()
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

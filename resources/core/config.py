@@ -260,7 +260,7 @@ class Settings(BaseSettings):
     alert_allow_networks: Networks = Field(
         (),
         description="Special-purpose networks, by comma, that the names in PIPELINE_ALERT_URLS may "
-        "lead to. An address that stands there itself needs no opening.",
+        "lead to, or that of a proxy. An address that stands there itself needs no opening.",
     )
     alert_link: str = Field(
         "http://127.0.0.1:3000", description="Address of Dagster's UI, as alerts name it."

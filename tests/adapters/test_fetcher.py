@@ -408,6 +408,27 @@ def test_secrets_in_an_address_do_not_get_into_the_failure() -> None:
     assert "abcdefgh" not in str(failure)
 
 
+# -- what never goes to another host ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "target", ["http://other.example/", "https://acme.example/b", "http://acme.example/b"]
+)
+def test_no_cookie_and_no_credential_goes_to_where_a_redirect_leads(target: str) -> None:
+    first = reply(
+        b"",
+        "302 Found",
+        location=target,
+        set_cookie="session=secret; Path=/; Domain=example",
+        www_authenticate="Basic",
+    )
+    outcome, server = _fetch({"acme.example/": first, "*": reply(set_cookie="a=b")})
+    assert isinstance(outcome, Response)
+    assert len(server.requests) == 2
+    for request in server.requests:
+        assert not {"cookie", "authorization", "referer", "if-none-match"} & set(request.headers)
+
+
 # -- hosts that share an address --------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -110,6 +111,8 @@ def test_what_is_not_there_or_says_nothing_allows_everything(tmp_path: Path, ste
         (reset, FailureKind.CONNECT),
         (b"no HTTP at all\r\n\r\n", FailureKind.MALFORMED),
         (reply(b"not packed", content_encoding="gzip"), FailureKind.MALFORMED),
+        (reply(gzip.compress(DISALLOW)[:-9], content_encoding="gzip"), FailureKind.MALFORMED),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", FailureKind.MALFORMED),
         (redirect("http:\\\\inner.example"), FailureKind.MALFORMED),
         (reply(b"", "429 Slow", retry_after="60"), FailureKind.RATE_LIMITED),
     ],
@@ -204,6 +207,16 @@ def test_five_redirects_in_a_row_lead_to_the_file(tmp_path: Path) -> None:
             return [rules.may_fetch(SITE + path) for path in ("/", "/private")]
 
     assert asyncio.run(run()) == [True, False]
+
+
+def test_of_a_huge_packed_file_the_beginning_is_read(tmp_path: Path) -> None:
+    filler = b"".join(
+        b"# %032x\n" % (n * 0x9E3779B97F4A7C15F39CC0605CEDC835) for n in range(60_000)
+    )
+    packed = gzip.compress(DISALLOW + filler)
+    assert len(packed) > 512_000, "not even its packed form is taken whole"
+    step = reply(packed, content_encoding="gzip")
+    assert _allowed(tmp_path, step, "/private", "/public") == [False, True]
 
 
 def test_a_host_is_asked_once_a_day_by_all_processes(tmp_path: Path) -> None:
