@@ -49,6 +49,9 @@ bench: setup ## Run the benchmarks, side by side with what they are compared to;
 	@cd $(ROOT) && $(BIN)/python -m benchmarks.enrichment_cost --latency-ms 50
 	@cd $(ROOT) && $(BIN)/python -m benchmarks.reconcile_tick
 	@cd $(ROOT) && $(BIN)/python -m benchmarks.ingest_memory
+	@cd $(ROOT) && $(BIN)/python -m benchmarks.extraction_quality $(DATA)
+	@cd $(ROOT) && $(BIN)/python -m benchmarks.main_text $(DATA)
+	@cd $(ROOT) && $(BIN)/python -m benchmarks.extraction_fuzz $(DATA)
 	@cd $(ROOT) && $(BIN)/python -m benchmarks.scraping.speed $(DATA)
 
 check: setup ## Format, lint, types and import contracts

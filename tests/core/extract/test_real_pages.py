@@ -9,6 +9,7 @@ import pytest
 
 from resources.core.extract import extract_page, from_json, to_json
 from resources.core.extract.jsonld import parse_jsonld
+from resources.core.names import core_tokens, fold
 
 DATA = Path(__file__).parents[3].parent / "shared" / "data"
 
@@ -44,7 +45,7 @@ def test_marked_emails_are_found(annotated):
         if re.fullmatch(r"[\w.+-]+@[\w.-]+\w", each)
     ]
     found = sum(each in page.emails for page, each in wanted)
-    assert found / len(wanted) >= 0.95
+    assert found / len(wanted) >= 0.97
 
 
 def test_marked_phones_are_found_and_what_is_found_is_marked(annotated):
@@ -59,8 +60,30 @@ def test_marked_phones_are_found_and_what_is_found_is_marked(annotated):
         hits += len(marked & numbers)
         found += len(numbers)
         right += len(marked & numbers)
-    assert hits / wanted >= 0.85
-    assert right / found >= 0.95
+    assert hits / wanted >= 0.93
+    assert right / found >= 0.97
+
+
+def test_the_company_name_is_one_of_the_marked_names(annotated):
+    right = shown = 0
+    for case, page in annotated:
+        marked = {"".join(core_tokens(each)) for each in case["entities"].get("ORG", [])} - {""}
+        shown += bool(marked)
+        right += "".join(core_tokens(page.company_name or "")) in marked
+    assert right / shown >= 0.85
+
+
+def test_street_and_postcode_are_found_in_one_address(annotated):
+    found = shown = 0
+    for case, page in annotated:
+        streets = {fold(each) for each in case["entities"].get("STREET", [])}
+        postcodes = set(case["entities"].get("ZIPCODE", []))
+        shown += bool(streets and postcodes)
+        found += any(
+            each.postcode in postcodes and any(fold(each.street or "-") in one for one in streets)
+            for each in page.addresses
+        )
+    assert found / shown >= 0.7
 
 
 def test_every_real_page_goes_through_json(annotated):
