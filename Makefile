@@ -53,6 +53,8 @@ bench: setup ## Run the benchmarks, side by side with what they are compared to;
 	@cd $(ROOT) && $(BIN)/python -m benchmarks.main_text $(DATA)
 	@cd $(ROOT) && $(BIN)/python -m benchmarks.extraction_fuzz $(DATA)
 	@cd $(ROOT) && $(BIN)/python -m benchmarks.scraping.speed $(DATA)
+	@cd $(ROOT) && $(BIN)/python -m benchmarks.data_cases $(DATA)
+	@cd $(ROOT) && $(BIN)/python -m benchmarks.hostile_servers
 
 check: setup ## Format, lint, types and import contracts
 	@cd $(ROOT) && $(BIN)/ruff format --check .

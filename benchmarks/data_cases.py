@@ -1,9 +1,9 @@
 """How many cases of other projects' test data come out as they say.
 
-    python -m benchmarks.data_cases
+    python -m benchmarks.data_cases [FOLDER]
 
 Prints a table, and below it each case that does not, with what came instead. Ends with 1 if any.
-The data lie beside the repository (`../shared/data`); without them nothing can be said.
+The data lie in FOLDER, by default beside the repository (`../shared/data`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from resources.core.addresses import AddressPolicy
 from resources.core.robots_rules import RobotsRules
 from resources.core.sitemap import read_sitemap
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 MOST_BYTES = 5_000_000
 Case = tuple[str, bool]
 """What it is about, and whether it comes out as it should."""
@@ -37,17 +37,18 @@ _HTML = {
 }
 
 
-def main() -> int:
+def main(folder: str | None = None) -> int:
     """Go through all of them."""
-    if not DATA.is_dir():
-        print(f"There is no test data at {DATA}.")
+    data = Path(folder) if folder else BESIDE
+    if not data.is_dir():
+        print(f"There is no test data at {data}.")
         return 1
     groups = {
-        "robots: allowed or not": list(_robots()),
-        "robots: delays": list(_delays()),
-        "sitemaps": list(_sitemaps()),
-        "compression": list(_compression()),
-        "ssrf: first, middle and last address of each range": list(_ranges()),
+        "robots: allowed or not": list(_robots(data)),
+        "robots: delays": list(_delays(data)),
+        "sitemaps": list(_sitemaps(data)),
+        "compression": list(_compression(data)),
+        "ssrf: first, middle and last address of each range": list(_ranges(data)),
     }
     print("| data | cases | as expected |", "|---|---|---|", sep="\n")
     for name, cases in groups.items():
@@ -57,33 +58,33 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _robots() -> Iterator[Case]:
-    for case in json.loads((DATA / "robots/protego_cases.json").read_text("utf-8"))["cases"]:
+def _robots(data: Path) -> Iterator[Case]:
+    for case in json.loads((data / "robots/protego_cases.json").read_text("utf-8"))["cases"]:
         if "allowed" in case:
             rules = RobotsRules(case["robots_txt"], case["user_agent"])
             found = rules.may_fetch(case["url"])
             yield f"{case['test']}: {case['url']} gives {found}", found is case["allowed"]
 
 
-def _delays() -> Iterator[Case]:
+def _delays(data: Path) -> Iterator[Case]:
     """Of request rates and visit times the two cases say that there is none; of rates we make a
     delay, and visit times we do not read."""
-    for case in json.loads((DATA / "robots/protego_cases.json").read_text("utf-8"))["cases"]:
+    for case in json.loads((data / "robots/protego_cases.json").read_text("utf-8"))["cases"]:
         if "allowed" not in case:
             found = RobotsRules(case["robots_txt"], case["user_agent"]).crawl_delay_s
             yield f"{case['test']}: {found} s", found == (case["value"] or 0.0)
 
 
-def _sitemaps() -> Iterator[Case]:
-    cases = json.loads((DATA / "sitemaps/scrapy_sitemap_cases.json").read_text("utf-8"))["cases"]
+def _sitemaps(data: Path) -> Iterator[Case]:
+    cases = json.loads((data / "sitemaps/scrapy_sitemap_cases.json").read_text("utf-8"))["cases"]
     for case in cases:
         found = [(one.url, list(one.alternates)) for one in read_sitemap(case["xml"].encode())]
         expected = [(one["loc"], one.get("alternate", [])) for one in case["expected"]]
         yield f"{case['test']}: {found}", found == expected
 
 
-def _compression() -> Iterator[Case]:
-    folder = DATA / "compression"
+def _compression(data: Path) -> Iterator[Case]:
+    folder = data / "compression"
     for name, encoding in _HTML.items():
         body = inflate((folder / name).read_bytes(), encoding, MOST_BYTES)
         yield name, body.rstrip().endswith(b"</html>")
@@ -99,8 +100,8 @@ def _compression() -> Iterator[Case]:
     yield "a body of the limit", len(inflate(packed, "gzip", MOST_BYTES)) == MOST_BYTES
 
 
-def _ranges() -> Iterator[Case]:
-    ranges = json.loads((DATA / "ssrf/special_ranges.json").read_text("utf-8"))
+def _ranges(data: Path) -> Iterator[Case]:
+    ranges = json.loads((data / "ssrf/special_ranges.json").read_text("utf-8"))
     for text in ranges["special_purpose_ranges"]:
         network = ipaddress.ip_network(text)
         middle = network.network_address + network.num_addresses // 2
@@ -109,4 +110,4 @@ def _ranges() -> Iterator[Case]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:2]))
