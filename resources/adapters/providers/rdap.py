@@ -31,6 +31,7 @@ from resources.adapters.providers.replies import (
 from resources.core.errors import CallError, Failure, FailureKind
 from resources.core.models import Candidate, CompanyQuery, RawAnswer
 from resources.core.ports import Clock
+from resources.core.web_url import unreadable
 
 BOOTSTRAP_URL: Final = "https://data.iana.org/rdap/dns.json"
 MAX_REDIRECTS: Final = 3
@@ -178,7 +179,10 @@ class Rdap:
 def _target_of(reply: Reply) -> str | None:
     """Where a redirect leads to; None where that is no web address."""
     try:
-        target = urljoin(reply.url, reply.headers["location"])
+        location = reply.headers["location"].strip(" ")
+        if unreadable(location):
+            return None
+        target = urljoin(reply.url, location)
         return target if urlsplit(target).scheme in ("http", "https") else None
     except (KeyError, ValueError):
         return None
