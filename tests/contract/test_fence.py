@@ -63,11 +63,11 @@ def _page(url: str) -> PageRow:
 
 
 def test_no_write_of_a_buried_worker_changes_a_row(worker: Worker, second: Ledger) -> None:
-    worker.commit(lambda: worker.ledger.pages.save(_page("https://one.example/")))
+    worker.commit(lambda: worker.ledger.pages.save_many([_page("https://one.example/")]))
     assert second.workers.bury_dead(LATER) == ["run"]
     before = _rows(second)
     with pytest.raises(LeaseLost):
-        worker.commit(lambda: worker.ledger.pages.save(_page("https://one.example/about")))
+        worker.commit(lambda: worker.ledger.pages.save_many([_page("https://one.example/about")]))
     with pytest.raises(LeaseLost):
         asyncio.run(worker.queue.settle(Change(DOMAINS[0], State.SUCCEEDED, 0)))
     with pytest.raises(LeaseLost):
@@ -85,7 +85,7 @@ def test_all_writes_that_come_together_are_refused(worker: Worker, second: Ledge
         urls = [f"https://one.example/{number}" for number in range(20)]
         return await asyncio.gather(
             *(
-                worker.commits.commit(lambda url=url: worker.ledger.pages.save(_page(url)))
+                worker.commits.commit(lambda url=url: worker.ledger.pages.save_many([_page(url)]))
                 for url in urls
             ),
             return_exceptions=True,
@@ -109,7 +109,7 @@ def test_ending_a_buried_worker_is_no_trouble_and_changes_nothing(
 def test_a_worker_that_ended_by_itself_keeps_what_its_last_calls_bring(worker: Worker) -> None:
     """A run that is interrupted waits for the paid calls under way."""
     asyncio.run(worker.queue.end("interrupted"))
-    worker.commit(lambda: worker.ledger.pages.save(_page("https://one.example/")))
+    worker.commit(lambda: worker.ledger.pages.save_many([_page("https://one.example/")]))
     assert list(worker.ledger.pages.of_domain(DOMAINS[0])) == ["https://one.example/"]
     with pytest.raises(LeaseLost):
         asyncio.run(worker.queue.claim([KEY], 10, LATER))
@@ -128,14 +128,14 @@ def test_a_burial_waits_for_the_commit_under_way(worker: Worker, second: Ledger)
     def save_while_somebody_buries() -> bool:
         burial.start()
         came_between = buried.wait(0.5)
-        worker.ledger.pages.save(_page("https://one.example/"))
+        worker.ledger.pages.save_many([_page("https://one.example/")])
         return came_between
 
     assert worker.commit(save_while_somebody_buries) is False
     burial.join(20)
     assert buried.is_set()
     with pytest.raises(LeaseLost):
-        worker.commit(lambda: worker.ledger.pages.save(_page("https://one.example/about")))
+        worker.commit(lambda: worker.ledger.pages.save_many([_page("https://one.example/about")]))
 
 
 def test_a_beat_that_came_in_time_keeps_the_worker(worker: Worker, second: Ledger) -> None:

@@ -101,7 +101,7 @@ def test_a_call_is_progress_when_it_is_sent_and_when_it_is_answered(worker: Work
 
 
 def test_a_page_is_progress(worker: Worker) -> None:
-    worker.commit(lambda: worker.ledger.pages.save(_page("https://d0.example/")))
+    worker.commit(lambda: worker.ledger.pages.save_many([_page("https://d0.example/")]))
     assert worker.progress_at == NOW + 10
 
 
@@ -122,7 +122,7 @@ def test_what_others_took_over_is_no_progress(worker: Worker) -> None:
 
 def test_what_is_undone_is_no_progress(worker: Worker) -> None:
     def fail() -> None:
-        worker.ledger.pages.save(_page("https://d0.example/"))
+        worker.ledger.pages.save_many([_page("https://d0.example/")])
         raise RuntimeError("the disk is full")
 
     with pytest.raises(RuntimeError):
@@ -149,7 +149,7 @@ def test_one_bad_write_does_not_hide_the_progress_of_its_group(worker: Worker) -
 def test_a_queue_that_is_no_workers_notes_nothing(worker: Worker) -> None:
     commits = CommitQueue(worker.ledger.database, 50, clock=worker.clock)
     saving = commits.commit(
-        lambda: worker.ledger.pages.save(_page("https://d0.example/")), is_progress=True
+        lambda: worker.ledger.pages.save_many([_page("https://d0.example/")]), is_progress=True
     )
     asyncio.run(saving)
     commits.close()
@@ -170,7 +170,7 @@ def test_progress_is_noted_once_a_second_at_most(worker: Worker) -> None:
     try:
         for seconds in (0.0, 0.4, 0.4, 0.4, 0.4):
             worker.clock.advance(seconds)
-            worker.commit(lambda: worker.ledger.pages.save(_page("https://d0.example/")))
+            worker.commit(lambda: worker.ledger.pages.save_many([_page("https://d0.example/")]))
     finally:
         event.remove(engine, "before_cursor_execute", note)
     assert len([one for one in updates if one.startswith("UPDATE workers")]) == 2
