@@ -22,13 +22,11 @@ class Boxes:
         parents: Index of the box around; `NO_BOX` for the outermost.
         tags: Name of the element, lower case.
         marks: Class, id, role and item property as written, separated by spaces.
-        hidden: Indices of those not to be seen, by attribute or inline style.
     """
 
     parents: list[int] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
-    hidden: set[int] = field(default_factory=set)
 
     def __len__(self) -> int:
         """Return how many boxes there are."""

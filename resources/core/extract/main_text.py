@@ -126,12 +126,11 @@ def _sums(blocks: Sequence[Block], votes: Sequence[float], parents: Sequence[int
 
 
 def _places(boxes: Boxes) -> list[Place]:
-    """Judge every box by its name and mark alone."""
-    places = list(map(_place, boxes.tags, boxes.marks))
-    for index in boxes.hidden:
-        if places[index] is Place.UNKNOWN and boxes.tags[index] not in _ROOTS:
-            places[index] = Place.MAYBE_BESIDE
-    return places
+    """Judge every box by its name and mark alone.
+
+    Whether it is hidden says nothing: answers and details are, until somebody clicks.
+    """
+    return list(map(_place, boxes.tags, boxes.marks))
 
 
 @lru_cache(maxsize=16_384)
@@ -198,13 +197,36 @@ def _beside(
                 beside[index] = True
                 sure += inside[index]
     left = total - sure
+    for doubted in ((Place.BESIDE, Place.MAYBE_BESIDE), (Place.BESIDE,)):
+        pruned = list(beside)
+        dropped = _prune(pruned, places, doubted, holds, parents, inside, left)
+        # What most of the text is marked with does not mean something beside it.
+        if dropped <= _KEPT * left:
+            return pruned
+    return pruned
+
+
+def _prune(
+    beside: list[bool],
+    places: Sequence[Place],
+    doubted: Sequence[Place],
+    holds: Sequence[bool],
+    parents: Sequence[int],
+    inside: Sequence[float],
+    left: float,
+) -> float:
+    """Mark boxes of these places as beside unless much depends on them; return their votes."""
+    dropped = 0.0
+    was_beside = list(beside)
     for index, place in enumerate(places):
         if beside[parents[index]]:
             beside[index] = True
-        elif place is Place.BESIDE or place is Place.MAYBE_BESIDE:
+        elif place in doubted:
             kept = _KEPT_WITH_HEADING if holds[index] else _KEPT
-            beside[index] = beside[index] or inside[index] <= kept * left
-    return beside
+            if inside[index] <= kept * left and not was_beside[index]:
+                beside[index] = True
+                dropped += inside[index]
+    return dropped
 
 
 def _top(

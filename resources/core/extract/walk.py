@@ -3,7 +3,6 @@
 Every node is visited once, without recursion. The walk collects and bounds; it judges nothing.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +11,6 @@ from selectolax.lexbor import LexborNode
 from .blocks import NO_BOX, Block, Boxes
 from .models import MAX_TEXT_CHARS
 
-_HIDDEN_STYLE: Final = re.compile(r"display\s?:\s?none|visibility\s?:\s?hidden", re.I)
 _BOXES: Final = frozenset(
     """
     address article aside blockquote body button caption center dd details dialog dir div dl dt
@@ -30,7 +28,6 @@ _WITHOUT_TEXT: Final = frozenset(
 )
 _TELLING: Final = frozenset("title meta link base script img a h1 h2 h3".split())
 _MARKS: Final = frozenset(("class", "id", "role", "itemprop"))
-_HIDING: Final = frozenset(("hidden", "aria-hidden", "style"))
 _MAX_MARK_CHARS: Final = 300
 _MAX_BOXES: Final = 100_000
 
@@ -125,22 +122,9 @@ class Walk:
         for name, value in node.attributes.items():
             if name in _MARKS:
                 mark = f"{mark} {value}" if mark else value or ""
-            elif name in _HIDING and _hides(name, value or ""):
-                boxes.hidden.add(index)
         boxes.parents.append(parent)
         boxes.tags.append(tag)
         boxes.marks.append(mark[:_MAX_MARK_CHARS])
         is_inside = parent != NO_BOX
         self._cells.append(index if tag in _CELLS else self._cells[parent] if is_inside else NO_BOX)
         return index
-
-
-def _hides(name: str, value: str) -> bool:
-    """Tell whether an attribute hides its element."""
-    match name:
-        case "style":
-            return _HIDDEN_STYLE.search(value[:300]) is not None
-        case "aria-hidden":
-            return value == "true"
-        case _:
-            return True

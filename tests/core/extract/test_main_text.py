@@ -21,7 +21,6 @@ def text_of(body: str) -> str:
         "<div class='sidebar'><p>{}</p></div>",
         "<div id='RelatedLinks'><p>{}</p></div>",
         "<div class='post-comments'><p>{}</p></div>",
-        "<div style='display: none'><p>{}</p></div>",
         "<figure><figcaption>{}</figcaption></figure>",
     ],
 )
@@ -91,6 +90,24 @@ def test_the_text_below_the_heading_wins_over_a_longer_one_elsewhere():
     text = text_of(f"<div>{article}</div><div>{f'<p>{OTHER * 3}</p>' * 8}</div>")
     assert text.count("harbour crane") == 15
     assert "Somebody else" not in text
+
+
+def test_answers_that_a_click_shows_are_kept():
+    answers = "".join(
+        f"<div class=toggle style='display:none'><p>Answer {number}. {SENTENCE * 3}</p></div>"
+        for number in range(6)
+    )
+    text = text_of(f"<h1>Questions</h1><div>{answers}</div>")
+    assert all(f"Answer {number}." in text for number in range(6))
+
+
+def test_marks_that_most_of_the_text_has_mean_nothing():
+    widgets = "".join(
+        f"<div class='widget promo'><p>Part {number}. {SENTENCE * 3}</p></div>"
+        for number in range(6)
+    )
+    text = text_of(f"<div>{widgets}</div><p>{OTHER}</p>")
+    assert all(f"Part {number}." in text for number in range(6))
 
 
 def test_a_page_that_is_all_beside_keeps_its_text():
