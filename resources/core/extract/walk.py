@@ -28,6 +28,8 @@ _WITHOUT_TEXT: Final = frozenset(
 )
 _TELLING: Final = frozenset("title meta link base script img a h1 h2 h3".split())
 _MARKS: Final = frozenset(("class", "id", "role", "itemprop"))
+_INVISIBLE: Final = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+"""Soft hyphens and spaces without width, which would break words and numbers."""
 _MAX_MARK_CHARS: Final = 300
 _MAX_BOXES: Final = 100_000
 
@@ -98,6 +100,8 @@ class Walk:
         pieces = self._pieces
         text = " ".join("".join(pieces).split())
         pieces.clear()
+        if not text.isascii():
+            text = text.translate(_INVISIBLE)
         if text and self._total_chars < MAX_TEXT_CHARS:
             length = len(text)
             cell = self._cells[box] if box != NO_BOX else NO_BOX

@@ -159,3 +159,7 @@ def test_inline_elements_do_not_break_words_and_breaks_do():
 def test_scripts_styles_and_templates_are_no_text():
     hidden = "<script>a</script><style>b</style><template>c</template><svg><title>d</title></svg>"
     assert text_of(hidden + "<p>seen</p>") == "seen"
+
+
+def test_soft_hyphens_and_spaces_without_width_break_no_words():
+    assert text_of("<p>Don&shy;au\u200bdampf</p>") == "Donaudampf"
