@@ -4,9 +4,9 @@ A channel's server may be anybody's: it may answer without end, unpack to gigaby
 never come to an end. Apprise and what it builds on have no limits for that, so this process has:
 of memory, processor time and time, and it connects to no address that alerts may not go to.
 
-One JSON object comes on stdin: `url`, `networks` (that are open), `limit_s`, and `messages` with
-`title`, `body` and `tone`. Each line of stdout is the place of a message and what kept it from
-being sent; the first one is `ready`, or `unusable` for a URL that is none.
+Lines of JSON come on stdin: first `url`, `networks` (that are open) and `limit_s`, then each
+message with `title`, `body` and `tone`. Each is answered by a line: `ready` or `unusable`, then
+`sent` or what kept the message from being sent. It ends with stdin.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import re
 import resource
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from resources.core.addresses import AddressPolicy
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES = 160 * 1024 * 1024
 CPU_S = 1.5
-READY, UNUSABLE = "ready", "unusable"
+READY, UNUSABLE, SENT = "ready", "unusable", "sent"
 _CONNECTING = {"socket.connect", "socket.sendto", "socket.sendmsg"}
 _SCHEME = re.compile(r"[a-z][a-z0-9]{0,20}://", re.IGNORECASE)
 _PART_OF_URL = re.compile(r"[/?&=:@#+]+")
@@ -70,8 +70,8 @@ class _Guard:
         return self._policy.refusal(host, port)
 
 
-def send(work: Mapping[str, Any], guard: _Guard) -> None:
-    """Send all messages, and say what became of each."""
+def send(work: Mapping[str, Any], messages: Iterable[str], guard: _Guard) -> None:
+    """Send messages as they come, and say what became of each."""
     service = service_of(work["url"])
     if service is None:
         _say(UNUSABLE)
@@ -80,12 +80,10 @@ def send(work: Mapping[str, Any], guard: _Guard) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     # Ends the process, as a limit of whole seconds (RLIMIT_CPU) would later.
     signal.setitimer(signal.ITIMER_PROF, CPU_S)
-    for place, message in enumerate(work["messages"]):
+    for line in messages:
         guard.refusal = None
-        problem = _send(service, message)
-        if problem is not None:
-            problem = guard.refusal or _without_parts(work["url"], problem)
-        _say(place, problem)
+        problem = _send(service, json.loads(line))
+        _say(SENT if problem is None else guard.refusal or _without_parts(work["url"], problem))
 
 
 def _send(service: apprise.NotifyBase, message: Mapping[str, str]) -> str | None:
@@ -146,19 +144,19 @@ def _without_parts(url: str, text: str) -> str:
     return redact(" ".join(text.split()))
 
 
-def _say(*what: object) -> None:
+def _say(what: str) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
 
 def main() -> None:
     """Do what stdin says."""
-    work = json.load(sys.stdin)
+    work = json.loads(sys.stdin.readline())
     # Whoever started this may be gone, and nobody else would end it.
     signal.alarm(math.ceil(work["limit_s"]) + 1)
     guard = _Guard(alert_policy(work["networks"]))
     sys.addaudithook(guard)
-    send(work, guard)
+    send(work, iter(sys.stdin.readline, ""), guard)
 
 
 if __name__ == "__main__":

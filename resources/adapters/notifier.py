@@ -14,8 +14,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from typing import IO, Any
 
 from resources.adapters import alert_sender
 from resources.core.alert_doors import named_addresses
@@ -93,20 +95,15 @@ def deliver(
 
 
 class _Sending(threading.Thread):
-    """Starts the process that sends one channel its messages, and waits for it."""
+    """Starts the process that sends one channel its messages, and hands them to it one by one: when
+    this process is killed, that one begins nothing more."""
 
     def __init__(self, channel: Channel, messages: Sequence[Message], limit_s: float) -> None:
         super().__init__(name=f"alerts to {channel.name}")
         self._limit_s = limit_s
-        self._count = len(messages)
-        self._work = json.dumps(
-            {
-                "url": channel.url,
-                "networks": channel.networks,
-                "limit_s": limit_s,
-                "messages": [asdict(message) for message in messages],
-            }
-        )
+        self._messages = messages
+        self._work = {"url": channel.url, "networks": channel.networks, "limit_s": limit_s}
+        self._is_late = False
         self.delivery = Delivery(problem="sending did not begin")
 
     def run(self) -> None:
@@ -117,29 +114,52 @@ class _Sending(threading.Thread):
             # What a library complains of may hold the URL.
             stderr=subprocess.DEVNULL,
             text=True,
+            bufsize=1,
             # Its own group: Ctrl-C ends whoever sends, and this is ended by its time.
             process_group=0,
         )
-        try:
-            said, _ = child.communicate(self._work, timeout=self._limit_s)
-            is_late = False
-        except subprocess.TimeoutExpired:
-            child.kill()
-            said, _ = child.communicate()
-            is_late = True
-        self.delivery = self._delivery(said, is_late=is_late)
 
-    def _delivery(self, said: str, *, is_late: bool) -> Delivery:
-        first, *lines = [json.loads(line) for line in said.splitlines()] or [[None]]
-        if first == [alert_sender.UNUSABLE]:
+        def give_up() -> None:
+            self._is_late = True
+            child.kill()
+
+        timer = threading.Timer(self._limit_s, give_up)
+        timer.start()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        with child, suppress(BrokenPipeError), closing(child.stdin):
+            self.delivery = self._talk(child.stdin, child.stdout)
+        timer.cancel()
+
+    def _talk(self, asking: IO[str], answers: IO[str]) -> Delivery:
+        """Hand over the messages; an answer that does not come says that the process has ended."""
+        sent: tuple[int, ...] = ()
+        problem: str | None = None
+        if _answer(asking, answers, self._work) == alert_sender.UNUSABLE:
             return Delivery(problem=UNUSABLE)
-        sent = tuple(place for place, problem in lines if problem is None)
-        problems = [problem for _, problem in lines if problem is not None]
-        if is_late:
-            problems.append(f"it did not answer within {self._limit_s:g} s")
-        elif len(lines) < self._count:
-            problems.append("sending ended without an answer")
-        return Delivery(sent, problems[-1] if problems else None)
+        for place, message in enumerate(self._messages):
+            said = _answer(asking, answers, asdict(message))
+            if said is None:
+                is_late = f"it did not answer within {self._limit_s:g} s"
+                return Delivery(
+                    sent, is_late if self._is_late else "sending ended without an answer"
+                )
+            if said == alert_sender.SENT:
+                sent += (place,)
+            else:
+                problem = said
+        return Delivery(sent, problem)
+
+
+def _answer(asking: IO[str], answers: IO[str], what: Mapping[str, Any]) -> str | None:
+    try:
+        asking.write(json.dumps(what) + "\n")
+        asking.flush()
+    except BrokenPipeError:
+        return None
+    line = answers.readline()
+    answer: str | None = json.loads(line) if line.endswith("\n") else None
+    return answer
 
 
 @lru_cache(maxsize=64)
