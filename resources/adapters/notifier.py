@@ -140,10 +140,8 @@ class _Sending(threading.Thread):
         for place, message in enumerate(self._messages):
             said = _answer(asking, answers, asdict(message))
             if said is None:
-                is_late = f"it did not answer within {self._limit_s:g} s"
-                return Delivery(
-                    sent, is_late if self._is_late else "sending ended without an answer"
-                )
+                late = f"it did not answer within {self._limit_s:g} s"
+                return Delivery(sent, late if self._is_late else "sending ended without an answer")
             if said == alert_sender.SENT:
                 sent += (place,)
             else:
