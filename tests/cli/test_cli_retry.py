@@ -165,7 +165,7 @@ def test_a_domain_that_is_named_is_tried_again_whatever_its_state(copy: Copy) ->
 
 
 def test_nothing_that_fits_is_no_mistake(copy: Copy) -> None:
-    answer = copy.ask("retry", "--kind", "robots")
+    answer = copy.ask("retry", "--kind", "malformed")
     assert answer.code == 0
     assert "Nothing was brought back" in answer.out
     assert "pipeline failures --sandbox" in answer.out

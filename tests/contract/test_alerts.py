@@ -417,8 +417,9 @@ def test_who_is_killed_between_sending_and_writing_down_loses_nothing(
     ledger: Ledger, hook: Webhook
 ) -> None:
     _killed_as_it_tells(ledger, hook)
-    sent = ["pipeline: calls are paused: pdl (200)"]
-    assert hook.titles == sent
+    # What it had handed over may still be sent; none of it is written down as told.
+    sent = hook.titles
+    assert sent[:1] == ["pipeline: calls are paused: pdl (200)"]
     assert [one.is_told for one in open_troubles(ledger)] == [False]
     ticks = Ticks(ledger, hook.url())
     ticks.now = NOW + CLAIM_S - 1

@@ -23,6 +23,7 @@ from pipeline_assets.definitions import build_definitions
 from pipeline_assets.failures import as_dagster, taken_over
 from pipeline_assets.partitions import PHASE_PER_RUN, PROFILES_PER_RUN
 from pipeline_assets.schedules import ALL, refresh_companies, refresh_pages
+from resources.adapters.site_visit import CODE_VERSION
 from resources.core.batches import batch_key
 from resources.core.config import load_settings
 from resources.core.errors import LeaseLost, PipelinePhaseError
@@ -164,5 +165,5 @@ def _settle(platform: Platform, key: str, at: float) -> None:
     worker = ledger.workers.begin(Phase.PAGE_SCRAPING, None, at)
     for task in ledger.work.claim(worker, Phase.PAGE_SCRAPING, [key], 100, at, at):
         change = after_attempt(task, Settled(State.NOT_FOUND), at, RoundPolicy(8, 60))
-        ledger.work.settle(worker, Phase.PAGE_SCRAPING, change, "1", at)
+        ledger.work.settle(worker, Phase.PAGE_SCRAPING, change, CODE_VERSION, at)
     ledger.workers.end(worker, at, "finished")

@@ -26,6 +26,8 @@ from pipeline_assets.dagster_records import Upstream
 from pipeline_assets.definitions import build_definitions
 from pipeline_assets.instance import Runs, open_instance
 from resources.core.config import load_settings
+from resources.core.models import Phase
+from resources.phase_run import CODE_VERSIONS
 from tests.support.dagster_view import statuses
 from tests.support.processes import Sandbox, pipeline, sandbox, write_list
 
@@ -44,6 +46,10 @@ SETTINGS = {
     "PIPELINE_MAX_RETRIES": "1",
     # A site that fails often is paused; here it is asked again at once.
     "PIPELINE_CIRCUIT_BREAKER_TIMEOUT": "0.05",
+}
+CODE_OF = {
+    "enriched_companies": CODE_VERSIONS[Phase.COMPANY_ENRICHMENT],
+    "scraped_pages": CODE_VERSIONS[Phase.PAGE_SCRAPING],
 }
 
 
@@ -126,7 +132,7 @@ def test_materialisations_carry_the_four_tags_of_staleness(story: Story) -> None
     for record in _records(story):
         tags = record.asset_materialization.tags
         upstream = manifests[record.partition_key]
-        assert tags["dagster/code_version"] == "1"
+        assert tags["dagster/code_version"] == CODE_OF.get(record.asset_key.to_user_string(), "1")
         assert tags["dagster/input_event_pointer/domain_batches"] == str(upstream.storage_id)
         version = upstream.asset_materialization.tags["dagster/data_version"]
         assert tags["dagster/input_data_version/domain_batches"] == version

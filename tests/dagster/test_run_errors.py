@@ -14,7 +14,8 @@ from dagster import DagsterInstance, RunsFilter
 
 from pipeline_assets.definitions import build_definitions
 from pipeline_assets.instance import Runs, open_instance
-from resources.adapters.ledger.schema import pages
+from resources.adapters.bodies import BodyWriter
+from resources.adapters.ledger.pages import PageRow
 from resources.core.config import load_settings
 from resources.platform import Platform
 from tests.support.processes import Sandbox, pipeline, sandbox, write_list
@@ -65,21 +66,25 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 def _keep_broken_page() -> None:
     """Let a page be kept with an address that no code of ours can have written."""
-    with (
-        closing(Platform.open(load_settings())) as platform,
-        platform.ledger.database.write() as connection,
-    ):
-        connection.execute(
-            pages.insert().values(
-                domain=ODD,
-                url=f"https://{ODD}/",
-                role="home",
-                final_url="https://[broken",
-                status=200,
-                size_bytes=0,
-                fetched_at=platform.clock.now(),
-            )
+    with closing(Platform.open(load_settings())) as platform:
+        writer = BodyWriter(platform.store.root, "test")
+        (place,) = writer.append([(b"<p>odd", "")])
+        writer.close()
+        row = PageRow(
+            domain=ODD,
+            url=f"https://{ODD}/",
+            role="home",
+            final_url="https://[broken",
+            status=200,
+            content_type=None,
+            body_hash=None,
+            size_bytes=0,
+            fetched_at=platform.clock.now(),
+            body_file=place.file,
+            body_offset=place.offset,
+            body_length=place.length,
         )
+        platform.ledger.pages.save_many([row])
 
 
 def test_a_bug_leaves_its_stack_in_the_log_and_in_what_the_failed_run_shows(place: Place) -> None:
