@@ -7,6 +7,7 @@ Because each process holds one page, its death or delay says which page did it: 
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,9 @@ import orjson
 from resources.adapters.extraction_worker import LENGTH
 from resources.core.errors import CallError, Failure, FailureKind
 
-PAGE_LIMIT_S = 20.0
+PAGE_CPU_S = 2.0
+# For what waits without using the processor; a busy machine may need long for two seconds of it.
+PAGE_LIMIT_S = 60.0
 # Answers are read whole: to stop and go on with each 64 KiB would cost more than reading them.
 BUFFERED_BYTES = 4 * 1024 * 1024
 
@@ -93,7 +96,7 @@ class _Process:
         self._writer = writer
 
     @classmethod
-    async def start(cls) -> _Process:
+    async def start(cls, cpu_limit_s: float) -> _Process:
         ours, theirs = socket.socketpair()
         with theirs:
             child = subprocess.Popen(  # noqa: S603 - our own module, no shell
@@ -102,6 +105,7 @@ class _Process:
                     "-m",
                     "resources.adapters.extraction_worker",
                     str(theirs.fileno()),
+                    str(cpu_limit_s),
                 ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -125,6 +129,10 @@ class _Process:
         self._child.kill()
         self._child.wait()
 
+    def has_hit_its_limit(self) -> bool:
+        """Whether the system ended the process because of the time a page took."""
+        return self._child.wait() == -signal.SIGPROF
+
 
 class ExtractionPool:
     """A few extraction processes. Use as an asynchronous context manager, within one loop.
@@ -133,9 +141,17 @@ class ExtractionPool:
         size: Processes.
         most_bytes: Largest page taken, unpacked.
         page_limit_s: Longest time for one page.
+        page_cpu_s: Most processor time for one page, seconds.
     """
 
-    def __init__(self, size: int, most_bytes: int, page_limit_s: float = PAGE_LIMIT_S) -> None:
+    def __init__(
+        self,
+        size: int,
+        most_bytes: int,
+        page_limit_s: float = PAGE_LIMIT_S,
+        page_cpu_s: float = PAGE_CPU_S,
+    ) -> None:
+        self._page_cpu_s = page_cpu_s
         self._size = size
         self._most_bytes = most_bytes
         self._page_limit_s = page_limit_s
@@ -180,8 +196,12 @@ class ExtractionPool:
             message = f"extracting the page took longer than {self._page_limit_s:g} s"
             raise CallError(Failure(FailureKind.MALFORMED, message, url)) from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            await self._replace(process)
             message = "the page crashed the process that extracts it"
+            await self._replace(process)
+            if process.has_hit_its_limit():
+                message = (
+                    f"extracting the page took more than {self._page_cpu_s:g} s of processor time"
+                )
             raise CallError(Failure(FailureKind.MALFORMED, message, url)) from None
         except BaseException:
             # Cancelled in the middle of a frame: what follows on this socket would be garbage.
@@ -194,7 +214,7 @@ class ExtractionPool:
         return Extracted(**found, page_json=page)
 
     async def _add(self) -> None:
-        process = await _Process.start()
+        process = await _Process.start(self._page_cpu_s)
         self._all.add(process)
         self._free.put_nowait(process)
 

@@ -9,6 +9,7 @@ as it was sent; the answer is a JSON frame, and the page in its JSON form as ano
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 import sys
@@ -62,14 +63,22 @@ def answer(head: Mapping[str, Any], sent: bytes) -> tuple[bytes, bytes]:
     return orjson.dumps(found), orjson.dumps(kept)
 
 
-def serve(connection: socket.socket) -> None:
-    """Answer until the other side closes."""
+def serve(connection: socket.socket, cpu_limit_s: float) -> None:
+    """Answer until the other side closes.
+
+    Args:
+        cpu_limit_s: Most processor time for one page, seconds. The system ends the process at the
+            limit, wherever it is: native code would not hear of it in any other way.
+    """
     stream = connection.makefile("rwb")
     while (head := _read(stream)) is not None:
         sent = _read(stream)
         if sent is None:
             return
-        for frame in answer(orjson.loads(head), sent):
+        signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)
+        frames = answer(orjson.loads(head), sent)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        for frame in frames:
             stream.write(LENGTH.pack(len(frame)) + frame)
         stream.flush()
 
@@ -83,4 +92,4 @@ def _read(stream: Any) -> bytes | None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(socket.socket(fileno=int(sys.argv[1])), float(sys.argv[2]))

@@ -62,6 +62,17 @@ def test_a_page_whose_process_dies_is_malformed_and_the_next_one_is_not() -> Non
     assert _with_pool(use) == "Acme"
 
 
+def test_a_page_that_takes_too_much_of_the_processor_is_malformed() -> None:
+    async def run() -> None:
+        async with ExtractionPool(1, 20_000_000, page_cpu_s=0.004) as pool:
+            with pytest.raises(CallError) as caught:
+                await pool.extract(_wanted(HOME * 5_000))
+            assert caught.value.failure.kind is FailureKind.MALFORMED
+            assert "0.004 s of processor time" in caught.value.failure.message
+
+    asyncio.run(run())
+
+
 def test_a_page_that_takes_too_long_is_malformed() -> None:
     async def use(pool: ExtractionPool) -> None:
         with pytest.raises(CallError) as caught:

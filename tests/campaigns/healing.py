@@ -120,20 +120,19 @@ def run_round(
 
 def run(
     cases: Sequence[Case], rounds: int, seed: int, database: str, folder: Path
-) -> list[Outcome]:
-    """Play all rounds of all cases, one after the other."""
-    outcomes: list[Outcome] = []
-    for case in cases:
-        for number in range(1, min(rounds, case.rounds or rounds) + 1):
+) -> Iterator[Outcome]:
+    """Play all cases, round by round: whoever stops early has seen each of them."""
+    for number in range(1, rounds + 1):
+        for case in cases:
+            if number > (case.rounds or rounds):
+                continue
             try:
                 with _server(case, database) as server:
                     outcome = run_round(case, number, seed, folder, server)
             except Exception as error:  # noqa: BLE001  # the others still get their turn
                 traceback.print_exc()
                 outcome = Outcome(case, number, None, "", case.bound_s, (), f"no start: {error}")
-            outcomes.append(outcome)
-            print(outcome.line, flush=True)
-    return outcomes
+            yield outcome
 
 
 @contextmanager
@@ -169,22 +168,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Whoever ends the campaign ends its servers with it.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     cases = _chosen(options.cases)
-    with tempfile.TemporaryDirectory(prefix="healing-") as temporary:
-        folder = (options.folder or Path(temporary)).absolute()
-        outcomes = run(cases, options.rounds, options.seed, options.database, folder)
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     command = (
         f"make chaos-heal ROUNDS={options.rounds} SEED={options.seed} "
         f"CASES={options.cases} DATABASE={options.database}"
     )
     settings = f"{options.database}, the reconciler every 60 s"
-    said = as_markdown(outcomes, command, machine, settings)
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="healing-") as temporary:
+        folder = (options.folder or Path(temporary)).absolute()
+        for outcome in run(cases, options.rounds, options.seed, options.database, folder):
+            print(outcome.line, flush=True)
+            outcomes.append(outcome)
+            if options.report is not None:
+                options.report.parent.mkdir(parents=True, exist_ok=True)
+                said = as_markdown(outcomes, command, machine, settings)
+                options.report.write_text(said, encoding="utf-8")
     is_passed = not any(outcome.wrong for outcome in outcomes)
     if options.report is None:
-        print(said)
+        print(as_markdown(outcomes, command, machine, settings))
     else:
-        options.report.parent.mkdir(parents=True, exist_ok=True)
-        options.report.write_text(said, encoding="utf-8")
         print(as_lines(outcomes))
         print(f"{'passed' if is_passed else 'FAILED'}: {options.report}")
     return 0 if is_passed else 1
