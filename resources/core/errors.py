@@ -52,8 +52,8 @@ must act. A test holds this table to `RULES`, which is the one that counts.
     not_found           -     -     -       not_found nobody      There is nothing there.
     gone                -     -     -       not_found nobody      It was there once and is gone for
                                                                   good.
-    robots              -     -     -       refused   nobody      The site's robots.txt forbids
-                                                                  fetching it.
+    robots              -     -     -       refused   nobody      The site's robots.txt or robots tag
+                                                                  forbids it.
     blocked_address     -     -     -       refused   nobody      The name leads to an address that
                                                                   must not be fetched.
     too_large           -     -     -       refused   nobody      The answer is larger than the
@@ -229,7 +229,7 @@ RULES: Mapping[FailureKind, FailureRule] = MappingProxyType(
         ),
         FailureKind.NOT_FOUND: _settle(State.NOT_FOUND, "There is nothing there."),
         FailureKind.GONE: _settle(State.NOT_FOUND, "It was there once and is gone for good."),
-        FailureKind.ROBOTS: _settle(State.REFUSED, "The site's robots.txt forbids fetching it."),
+        FailureKind.ROBOTS: _settle(State.REFUSED, "The site's robots.txt or robots tag forbids it."),
         FailureKind.BLOCKED_ADDRESS: _settle(
             State.REFUSED, "The name leads to an address that must not be fetched."
         ),
