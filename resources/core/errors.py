@@ -52,8 +52,8 @@ must act. A test holds this table to `RULES`, which is the one that counts.
     not_found           -     -     -       not_found nobody      There is nothing there.
     gone                -     -     -       not_found nobody      It was there once and is gone for
                                                                   good.
-    robots              -     -     -       refused   nobody      The site's robots.txt or robots tag
-                                                                  forbids it.
+    robots              -     -     -       refused   nobody      The site's robots.txt or robots
+                                                                  tag forbids it.
     blocked_address     -     -     -       refused   nobody      The name leads to an address that
                                                                   must not be fetched.
     too_large           -     -     -       refused   nobody      The answer is larger than the
