@@ -229,7 +229,9 @@ RULES: Mapping[FailureKind, FailureRule] = MappingProxyType(
         ),
         FailureKind.NOT_FOUND: _settle(State.NOT_FOUND, "There is nothing there."),
         FailureKind.GONE: _settle(State.NOT_FOUND, "It was there once and is gone for good."),
-        FailureKind.ROBOTS: _settle(State.REFUSED, "The site's robots.txt or robots tag forbids it."),
+        FailureKind.ROBOTS: _settle(
+            State.REFUSED, "The site's robots.txt or robots tag forbids it."
+        ),
         FailureKind.BLOCKED_ADDRESS: _settle(
             State.REFUSED, "The name leads to an address that must not be fetched."
         ),

@@ -127,7 +127,9 @@ def _claim(rule: FieldRule, facts: Sequence[Fact], is_misplaced: bool, key: str)
 
 def _order(rule: FieldRule, fact: Fact) -> tuple[Any, ...]:
     """Return the order of facts that give the same value: who speaks for it."""
-    return (rule.rank(fact.source), -fact.confidence, -_day(fact), fact.url, str(fact.value))
+    # The time of day comes last: it decides only which of two equal facts is shown.
+    rank = rule.rank(fact.source)
+    return (rank, -fact.confidence, -_day(fact), fact.url, str(fact.value), -fact.at)
 
 
 def _day(fact: Fact) -> int:

@@ -233,6 +233,16 @@ _FACTS = st.lists(
 )
 
 
+def test_of_equal_facts_of_one_day_the_newest_is_shown_in_whatever_order_they_come() -> None:
+    facts = [
+        Fact("city", "Berlin", source="pdl", url="https://b.example/", at=at, confidence=0.5)
+        for at in (1.0, 2.0)
+    ]
+    profiles = [merge("a.example", given, {}) for given in (facts, facts[::-1])]
+    assert profiles[0] == profiles[1]
+    assert profiles[0].fields["city"].at == 2.0
+
+
 @given(_FACTS, st.randoms(use_true_random=False))
 def test_the_same_facts_in_any_order_give_the_same_profile(facts: list[Fact], random: Any) -> None:
     shuffled = [*facts, *facts[:2]]
