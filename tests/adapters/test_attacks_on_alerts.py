@@ -37,7 +37,10 @@ def _tell(url: str, limit_s: float = LIMIT_S, **settings: object) -> Delivery:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert time.monotonic() - began < limit_s + 4
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < MOST_CPU_S
-    assert after.ru_maxrss < MOST_MEMORY_KIB
+    # The system tells the most that any child has ever had, and counts this process's own memory
+    # as a child's until that has begun its program.
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert after.ru_maxrss <= max(MOST_MEMORY_KIB, before.ru_maxrss, own)
     return delivery
 
 
