@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resources.adapters.inflate import BrokenEncodingError, TooLargeError, inflate
-from resources.adapters.store import store_error
+from resources.adapters.store import store_error, sync
 
 FOLDER = "bodies"
 # A file is closed at this size, so that old ones can be moved away or removed.
@@ -129,11 +129,7 @@ class BodyWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self._end = 0
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(path.parent)
         return self._file
 
 

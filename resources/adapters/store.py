@@ -54,9 +54,9 @@ class Store:
         temporary = Path(name)
         try:
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             os.replace(temporary, target)
-            _sync(target.parent)
+            sync(target.parent)
         except OSError as error:
             raise store_error(target, error) from error
         finally:
@@ -109,7 +109,8 @@ class Store:
         return (self.root / path).exists()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or what a folder lists, on the disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from resources.adapters.ledger.claiming import DEATHS_BEFORE_SUSPECT, Claim
 from resources.adapters.ledger.database import Database
@@ -152,6 +152,31 @@ class Work(WorkQueries):
 
         Returns: how many domains were asked for; those whose refresh is under way do not count.
         """
+        is_wanted = and_(
+            work.c.state.not_in(UNSETTLED_VALUES), is_stale(settled_before, code_version)
+        )
+        return self._ask_again(phase, batch_keys, is_wanted, now, is_extract_only=False)
+
+    def ask_extraction(self, batch_keys: Sequence[str], now: float) -> int:
+        """Have the pages that are kept of the batches' sites extracted again, without any fetch.
+
+        Returns: how many domains were asked for; those whose refresh is under way do not count.
+        """
+        is_wanted = work.c.state == State.SUCCEEDED
+        return self._ask_again(
+            Phase.PAGE_SCRAPING, batch_keys, is_wanted, now, is_extract_only=True
+        )
+
+    def _ask_again(
+        self,
+        phase: Phase,
+        batch_keys: Sequence[str],
+        is_wanted: ColumnElement[bool],
+        now: float,
+        *,
+        is_extract_only: bool,
+    ) -> int:
+        """Let settled domains be worked on again, with fresh rounds."""
         changed = 0
         with self._database.write() as connection:
             for keys in in_parts(batch_keys):
@@ -161,13 +186,12 @@ class Work(WorkQueries):
                     .where(
                         work.c.phase == phase,
                         work.c.domain.in_(mine),
-                        work.c.state.not_in(UNSETTLED_VALUES),
                         work.c.refresh_asked == 0,
-                        is_stale(settled_before, code_version),
+                        is_wanted,
                     )
                     .values(
                         refresh_asked=1,
-                        extract_only=0,
+                        extract_only=int(is_extract_only),
                         rounds=0,
                         not_before=0.0,
                         asked_to_wait_until=0.0,
@@ -175,27 +199,6 @@ class Work(WorkQueries):
                         deaths_alone=0,
                         updated_at=now,
                     )
-                ).rowcount
-        return changed
-
-    def ask_extraction(self, batch_keys: Sequence[str], now: float) -> int:
-        """Have the pages that are kept of the batches' sites extracted again, without any fetch.
-
-        Returns: how many domains were asked for; those whose refresh is under way do not count.
-        """
-        changed = 0
-        with self._database.write() as connection:
-            for keys in in_parts(batch_keys):
-                mine = select(members.c.domain).where(members.c.batch_key.in_(keys))
-                changed += connection.execute(
-                    update(work)
-                    .where(
-                        work.c.phase == Phase.PAGE_SCRAPING,
-                        work.c.domain.in_(mine),
-                        work.c.state == State.SUCCEEDED,
-                        work.c.refresh_asked == 0,
-                    )
-                    .values(refresh_asked=1, extract_only=1, not_before=0.0, updated_at=now)
                 ).rowcount
         return changed
 
