@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import gc
-import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,7 +31,7 @@ import orjson
 import uvloop
 from httpx_aiohttp import AiohttpTransport
 
-from resources.adapters.ledger.lists import NewMember
+from benchmarks.staging import served, take_in
 from resources.core.config import load_settings
 from resources.core.models import Phase
 from resources.core.run_events import PassEnded
@@ -121,19 +119,6 @@ def _serve(told: Connection, latency_s: float) -> None:
     uvloop.run(run())
 
 
-@contextlib.contextmanager
-def _server(latency_s: float) -> Iterator[int]:
-    here, there = multiprocessing.Pipe()
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_serve, args=(there, latency_s), daemon=True)
-    process.start()
-    try:
-        yield here.recv()
-    finally:
-        process.terminate()
-        process.join(10)
-
-
 def _bare(port: int, domains: list[str]) -> float:
     """Calls a second of the bare client."""
 
@@ -175,19 +160,7 @@ def _enrichment(port: int, domains: list[str], home: Path) -> float:
     )
     platform = Platform.open(settings)
     try:
-        platform.ledger.lists.add(
-            "bench",
-            source="bench",
-            digest="1",
-            rows=len(domains),
-            accepted=len(domains),
-            duplicates=0,
-            new=[NewMember(domain, line) for line, domain in enumerate(domains)],
-            rejected=(),
-            batch_size=50,
-            now=platform.clock.now(),
-        )
-        keys = [batch.key for batch in platform.ledger.lists.batches_of("bench")]
+        keys = take_in(platform, domains)
         began = time.perf_counter()
         ended = None
         events = platform.run_phase(Phase.COMPANY_ENRICHMENT, keys, run_id="bench", scope="bench")
@@ -216,7 +189,7 @@ def main() -> None:
     domains = [f"company-{number}.example" for number in range(asked.domains)]
     bare: list[Round] = []
     phase: list[Round] = []
-    with _server(asked.latency_ms / 1000) as port, tempfile.TemporaryDirectory() as folder:
+    with served(_serve, asked.latency_ms / 1000) as port, tempfile.TemporaryDirectory() as folder:
         _bare(port, domains[:200])
         for number in range(asked.rounds):
             home = Path(folder) / str(number)

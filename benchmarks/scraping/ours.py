@@ -17,13 +17,11 @@ from pathlib import Path
 
 import orjson
 
-from resources.adapters.ledger.lists import NewMember
+from benchmarks.staging import take_in
 from resources.core.config import load_settings
 from resources.core.models import Phase
 from resources.core.run_events import PassEnded
 from resources.platform import Platform
-
-BATCH = 50
 
 
 def main() -> None:
@@ -42,7 +40,7 @@ def main() -> None:
         },
     )
     with Platform.opened(settings) as platform:
-        keys = _ingest(platform, hosts)
+        keys = take_in(platform, hosts)
         if sys.argv[5:] == ["again"]:
             _pass(platform, keys)
             # Only what is settled for longer than `refresh_after` is asked for again.
@@ -71,22 +69,6 @@ def _pass(platform: Platform, keys: list[str]) -> None:
         last = event
     assert isinstance(last, PassEnded)
     assert not last.unsettled, last
-
-
-def _ingest(platform: Platform, hosts: list[str]) -> list[str]:
-    platform.ledger.lists.add(
-        "bench",
-        source="bench",
-        digest="1",
-        rows=len(hosts),
-        accepted=len(hosts),
-        duplicates=0,
-        new=[NewMember(host, line) for line, host in enumerate(hosts, 1)],
-        rejected=(),
-        batch_size=BATCH,
-        now=platform.clock.now(),
-    )
-    return [batch.key for batch in platform.ledger.lists.batches_of("bench")]
 
 
 def _cpu() -> float:

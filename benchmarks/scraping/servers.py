@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.scraping.corpus import Corpus
+from benchmarks.staging import served
 
 _NGINX = """
 daemon off;
@@ -68,19 +69,9 @@ def nginx(corpus: Corpus) -> Iterator[int]:
         process.wait(10)
 
 
-@contextlib.contextmanager
-def slow_server(corpus: Corpus, latency_s: float) -> Iterator[int]:
+def slow_server(corpus: Corpus, latency_s: float) -> AbstractContextManager[int]:
     """Serve the corpus, each answer after a time. Gives the port on 127.0.0.1."""
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(
-        target=_serve_slowly, args=(there, corpus, latency_s), daemon=True
-    )
-    process.start()
-    try:
-        yield here.recv()
-    finally:
-        process.terminate()
-        process.join(10)
+    return served(_serve_slowly, corpus, latency_s)
 
 
 def _serve_slowly(told: Connection, corpus: Corpus, latency_s: float) -> None:
